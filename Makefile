@@ -1,0 +1,43 @@
+# Every target does its own set-up: Python 3.11 or newer (with its venv module) and make are all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: install demo test lint bench soak lock clean
+.DEFAULT_GOAL := install
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Leadlight needs Python 3.11, 3.12 or 3.13 (found %d.%d): run make PYTHON=python3.12" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Leadlight into $(VENV) (a minute or two the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@$(BIN)/leadlight demo
+
+lint: install
+	$(BIN)/ruff check connector scoring manifests tests
+	$(BIN)/ruff format --check connector scoring manifests tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -q -n $(WORKERS) -m "not soak"
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+soak: install
+	$(BIN)/pytest -q -m "soak"
+
+lock: install
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache

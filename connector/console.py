@@ -1,0 +1,208 @@
+"""What a person reads in the terminal: progress, tables, one clear line for trouble. All of it on stderr."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from connector.jobs.run import Progress as Report
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def watching() -> Iterator[Report]:
+    """A progress bar per stage on a terminal; nothing elsewhere."""
+    bars = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    stages: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        if stage not in stages:
+            for earlier in stages.values():
+                bars.stop_task(earlier)
+            stages[stage] = bars.add_task(escape(stage), total=total)
+        bars.update(stages[stage], completed=done, total=total)
+
+    with bars:
+        yield report
+
+
+def problem(kind: str, message: str) -> None:
+    """One clear message: what is wrong and what to change."""
+    colour = {"Refused": "yellow", "Stopped": "yellow"}.get(kind, "red")
+    console.print(f"[bold {colour}]{kind}:[/] {escape(message)}", soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line of prose."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def pulled(result: Mapping[str, Any]) -> None:
+    rows = {name: count for name, count in result["pulled"].items() if count}
+    words = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(rows.items()))
+    say(f"Read {words}." if words else "Nothing new.")
+    _streams_off(result)
+
+
+def _streams_off(result: Mapping[str, Any]) -> None:
+    for off in result.get("streams_off", ()):
+        say(f"Not read: {off['stream']} ({off['why']}; scope {off['scope']}).")
+
+
+#: Rejected records that are named; the rest is counted.
+_NAMED = 10
+
+
+def rejected(lines: list[str]) -> None:
+    """Records that could not be used, by file and line or by id; the mirror keeps the whole list."""
+    if lines:
+        say(f"{len(lines):,} records could not be used and were kept aside:")
+    for line in lines[:_NAMED]:
+        say(f"  {line}")
+    if len(lines) > _NAMED:
+        say(f"  … and {len(lines) - _NAMED:,} more.")
+
+
+def gates(verdicts: Mapping[str, Mapping[str, Any]]) -> None:
+    """The verdict on each prediction."""
+    for key, verdict in verdicts.items():
+        name = key.replace("_", " ").capitalize()
+        if not verdict["ran"]:
+            word = "[dim]did not run[/]"
+        else:
+            word = "[green]passed[/]" if verdict["passed"] else "[yellow]refused[/]"
+        console.print(f"{escape(name)}: {word}", soft_wrap=True)
+        for reason in verdict["reasons"]:
+            say(f"  {reason}")
+
+
+def synced(result: Mapping[str, Any]) -> None:
+    if "pulled" in result:
+        pulled(result)
+    gates(result["gates"])
+    done = result["pushed"]
+    say(
+        f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
+        f"{done['failed']:,} failed, {done['skipped']:,} gone; "
+        f"{result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s."
+    )
+
+
+def installed(result: Mapping[str, Any]) -> None:
+    table = Table("Property", "Action", "Detail")
+    for entry in result["properties"]:
+        table.add_row(entry["name"], entry["action"].replace("_", " "), escape(entry["detail"]))
+    console.print(table)
+
+
+def evaluation(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """The figures of every prediction, with their intervals and beside their baselines."""
+    for key, figures in results.items():
+        gates({key: {"ran": figures.get("ran", True), **figures}})
+        printer = {"lead_score": _lead_score, "send_time": _send_time, "segments": _segments}.get(
+            key.split(":")[0]
+        )
+        if figures.get("passed") is not None and printer is not None:
+            printer(figures)
+
+
+def interval(figure: Mapping[str, float], places: int = 3) -> str:
+    """A figure with its 95% interval."""
+    return f"{figure['value']:.{places}f} ({figure['low']:.{places}f} to {figure['high']:.{places}f})"
+
+
+_SPLITS = {
+    "time": "split by time",
+    "cv": "cross-validated, no time split",
+    "order": "on the last fifth of the rows",
+}
+
+
+def _lead_score(figures: Mapping[str, Any]) -> None:
+    table = Table("Lead score", "AUC", "Lift in the top tenth", title=figures.get("goal"), title_justify="left")
+    table.add_row(
+        f"[bold]{figures['model']}[/]", interval(figures["auc"]), interval(figures["lift_top_decile"], 1)
+    )
+    for name, baseline in figures["baselines"].items():
+        table.add_row(name.replace("_", " "), f"{baseline['auc']:.3f}", f"{baseline['lift_top_decile']:.1f}")
+    console.print(table)
+    say(
+        f"  {figures['rows']:,} rows, {figures['positives']:,} positive, {_SPLITS[figures['split']]}. "
+        f"Calibration error {figures['calibration_error']:.4f} (a perfect model of this size: up to "
+        f"{figures['calibration_limit']:.4f})."
+    )
+    for leak in figures["leaks"]:
+        say(f"  Left out, {leak['action']}: {leak['property']}: {leak['why']}")
+
+
+def _send_time(figures: Mapping[str, Any]) -> None:
+    table = Table("Send time", "Hit, best hour", "Hit, best three", "Bits per event")
+    rows = {"Leadlight": figures, **figures["baselines"]}
+    for name, row in rows.items():
+        table.add_row(
+            name.replace("_", " "), _share(row["hit_top1"]), _share(row["hit_top3"]), f"{row['log_loss_bits']:.3f}"
+        )
+    console.print(table)
+    say(
+        f"  {figures['contacts']:,} contacts with enough events, {figures['events']:,} events; "
+        f"{figures['personal_share']:.0%} have an hour of their own."
+    )
+
+
+def _share(figure: Any) -> str:
+    if isinstance(figure, Mapping):
+        return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"
+    return f"{figure:.1%}"
+
+
+def _segments(figures: Mapping[str, Any]) -> None:
+    table = Table("Segment", "Contacts")
+    for segment, size in figures["sizes"].items():
+        table.add_row(escape(str(figures["names"].get(segment, segment))), f"{size:,}")
+    console.print(table)
+    stability = figures["stability"]
+    say(f"  {figures['k']} segments, stability {stability['value']:.2f} (at least {stability['low']:.2f}).")
+
+
+def heading(text: str) -> None:
+    console.print(f"\n[bold]{escape(text)}[/]")
+
+
+def leads(rows: list[dict[str, Any]]) -> None:
+    """The best leads with their reasons, as a marketer reads them."""
+    for row in rows:
+        chance = f"{float(row['leadlight_probability']):.0%}"
+        who = escape(str(row["name"]))
+        console.print(f"[bold]{row['leadlight_score']:>3} {row['leadlight_grade']}[/]  {who}, {chance} likely")
+        for reason in (row["leadlight_reasons"] or "").split("; "):
+            say(f"       {reason}")
+
+
+def segments(rows: list[dict[str, Any]]) -> None:
+    table = Table("Segment", "Contacts")
+    for row in rows:
+        table.add_row(escape(str(row["name"])), f"{row['contacts']:,}")
+    console.print(table)
+
+
+def hours(counts: Mapping[int, int]) -> None:
+    """Contacts by their best hour, as bars."""
+    most = max(counts.values(), default=1)
+    for hour in range(24):
+        count = counts.get(hour, 0)
+        if count:
+            console.print(f"{hour:02d}:00 {'█' * max(1, round(40 * count / most))} {count:,}")

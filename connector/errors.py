@@ -1,0 +1,110 @@
+"""Errors, grouped by what the catcher does about them.
+
+    LeadlightError
+    ├── TryLater            passing trouble: wait and run again              exit 1
+    │   ├── BudgetSpent     the platform's call limit; `resume_at` says when
+    │   └── PlatformDown    unavailable after all retries
+    ├── FixSetup            the user changes something named in the message  exit 2
+    │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
+    │   ├── BadCredentials  the platform refused the token
+    │   ├── MissingScope    `scope` is needed and not granted
+    │   └── StateMismatch   the state folder belongs to something else, is locked, or is newer
+    ├── Refused             a gate, a cap or a missing approval: nothing was written   exit 3
+    ├── SkipRecord          one record is bad; the rest goes on              exit 4
+    └── Bug                 ours: please report                              exit 1
+
+Messages never hold secrets or personal data: a record is named by its id, a file by name and line.
+"""
+
+from datetime import datetime
+from typing import Any
+
+
+class LeadlightError(Exception):
+    """Base. `exit_code` is what the command ends with."""
+
+    exit_code = 1
+
+
+class TryLater(LeadlightError):
+    """Passing trouble: running again later is the remedy."""
+
+
+class BudgetSpent(TryLater):
+    """No calls left; `resume_at` (UTC, aware) is when there are some again, when known."""
+
+    def __init__(self, message: str, resume_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.resume_at = resume_at
+
+
+class PlatformDown(TryLater):
+    """The platform did not answer properly after all retries; `request_id` is the platform's own."""
+
+    def __init__(self, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class FixSetup(LeadlightError):
+    """The user has to change something, which the message names."""
+
+    exit_code = 2
+
+
+class BadSetting(FixSetup):
+    """A setting or mapping is wrong; the message names the key, the file and what is accepted."""
+
+
+class BadCredentials(FixSetup):
+    """The platform does not accept the credentials."""
+
+
+class MissingScope(FixSetup):
+    """The app lacks a scope. Optional streams catch this and turn themselves off."""
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class StateMismatch(FixSetup):
+    """The state folder is another account's, newer than this program, or in use."""
+
+
+class Refused(LeadlightError):
+    """Nothing was written, on purpose; `result` is the JSON of the command so far."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}
+
+
+class SkipRecord(LeadlightError):
+    """One record could not be handled; `record` names it (file and line, or object and id)."""
+
+    exit_code = 4
+
+    def __init__(self, record: str, field: str | None, message: str) -> None:
+        super().__init__(f"{record}{f', {field}' if field else ''}: {message}")
+        self.record, self.field = record, field
+
+
+class PlatformRefused(LeadlightError):
+    """The platform rejected a request for good (4xx that no retry heals).
+
+    `status`, the platform's `category`/`code` and `request_id` ride along; the body does not, it may hold
+    personal data.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.request_id = status, code, request_id
+
+
+class Bug(LeadlightError):
+    """Something that cannot happen did; please report it."""

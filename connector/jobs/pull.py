@@ -1,0 +1,59 @@
+"""Pull: bring the mirror up to date with the platform, page by page."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from connector.jobs.run import Run, declared_goals
+from connector.platform import PullRequest, StreamOff
+
+
+@dataclass
+class Pulled:
+    """Rows written to the mirror by table, and the streams that could not be read."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    streams_off: list[StreamOff] = field(default_factory=list)
+
+    def streams_off_json(self) -> list[dict[str, str]]:
+        return [{"stream": off.stream, "scope": off.scope, "why": off.why} for off in self.streams_off]
+
+
+def pull(run: Run, *, full: bool = False) -> Pulled:
+    """Read what is new since the cursors. Each page and its cursor are committed together, so a pull that is
+    stopped anywhere goes on at the page it was at."""
+    pulled = Pulled()
+    done: Counter[str] = Counter()
+    for page in run.platform.pull(run.mirror.known, request(run, full=full)):
+        if isinstance(page, StreamOff):
+            pulled.streams_off.append(page)
+            continue
+        written = run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
+        pulled.rows.update(written)
+        done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
+        run.progress(f"Reading {page.stream}", done[page.stream], page.total)
+    return pulled
+
+
+#: Tables that come along with a stream's own rows.
+_BESIDE = {"contact_addresses", "property_history", "deal_contacts", "consents", "property_definitions", "rejects"}
+
+
+def ensure_pulled(run: Run) -> Pulled | None:
+    """Pull where that is free (files) or where nothing was ever pulled."""
+    if run.platform.name == "files" or not run.mirror.has_contacts():
+        return pull(run)
+    return None
+
+
+def request(run: Run, *, full: bool = False) -> PullRequest:
+    """What the goals and the manifest ask of a pull."""
+    given: list[Any] = list(declared_goals(run.settings).values())
+    columns = tuple(str(goal["column"]) for goal in given if goal.get("column") is not None)
+    return PullRequest(
+        history=any(goal.get("event") is not None for goal in given) or not given,
+        goal_columns=columns,
+        full=full,
+        ours=tuple(entry.name for entry in run.properties()),
+    )

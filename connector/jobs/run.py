@@ -1,0 +1,218 @@
+"""A run: one job at work on one account's state, from its first line in `runs` to its last."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connector.errors import BadSetting, Refused
+from connector.mirror import Mirror
+from connector.platform import Platform
+from connector.platforms.files.mapping import property_name, read_mapping
+from connector.registry import connect
+from connector.settings import Settings
+from manifests import Property, properties
+from scoring.engine import DuckEngine
+from scoring.errors import ScoringError
+from scoring.goals import Goal
+from scoring.predictors import PREDICTORS
+from scoring.predictors.base import Context, Options, Predictor
+
+log = logging.getLogger(__name__)
+
+#: What is under way, how far, of how many (None: unknown).
+Progress = Callable[[str, int, int | None], None]
+
+
+def silent(stage: str, done: int, total: int | None) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One predictor for one goal, and the names its properties have on the record."""
+
+    predictor: Predictor
+    goal: Goal
+
+    @property
+    def key(self) -> str:
+        """Its key in JSON: the predictor's name, with the goal's where that is a further one."""
+        return self.predictor.name if self.goal.name == "default" else f"{self.predictor.name}:{self.goal.name}"
+
+    def names(self, prefix: str) -> dict[str, str]:
+        """Property in the manifest -> its name on the record."""
+        suffix = "" if self.goal.name == "default" else f"_{self.goal.name}"
+        return {name: f"{prefix}{name.removeprefix('leadlight')}{suffix}" for name in self.predictor.properties}
+
+
+@dataclass
+class Run:
+    """What a job works with. `as_of` is UTC without a zone, whole seconds."""
+
+    id: str
+    command: str
+    settings: Settings
+    platform: Platform
+    mirror: Mirror
+    as_of_given: datetime | None
+    started: float
+    progress: Progress
+    _as_of: datetime | None = field(default=None, repr=False)
+    _ended: bool = field(default=False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.mirror.folder
+
+    @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant that everything is computed at: as given; else for files just after the last time in the
+        data, for platforms with an API the start of the run."""
+        if self._as_of is None:
+            last = getattr(self.platform, "last_time", lambda: None)()
+            self._as_of = self.as_of_given or last or _now()
+        return self._as_of
+
+    def done(self, result: Mapping[str, Any], status: str = "done") -> None:
+        """Record how the run ended."""
+        self._ended = True
+        self.mirror.end_run(self.id, status, result)
+
+    def goals(self) -> list[Goal]:
+        """The goals of the settings, else of the mapping, else what the data allow. Raises BadSetting."""
+        given = declared_goals(self.settings)
+        if self.platform.name == "files":
+            given = {name: _as_property(table) for name, table in given.items()}
+        try:
+            goals = [Goal.from_settings(table, name) for name, table in given.items()]
+        except ScoringError as error:
+            raise BadSetting(str(error)) from None
+        if any(goal.name == "default" for goal in goals):
+            return goals
+        if self.mirror.connection.execute("select 1 from deals limit 1").fetchall():
+            return [Goal(event="deal_won"), *goals]
+        return [Goal(event="lifecycle_stage", value="customer"), *goals]
+
+    def tasks(self) -> list[Task]:
+        """Every predictor for the first goal, and those that have a goal for the others too."""
+        first, *others = self.goals()
+        tasks = [Task(predictor, first) for predictor in PREDICTORS]
+        tasks += [
+            Task(predictor, goal) for goal in others for predictor in PREDICTORS if predictor.name == "lead_score"
+        ]
+        return tasks
+
+    def properties(self) -> list[Property]:
+        """Our properties under the names they have on this account, those of further goals too."""
+        prefix = self.settings.prefix
+        named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
+        further = sorted(name for name in declared_goals(self.settings) if name != "default")
+        per_goal = [entry for entry in named if entry.predictor == "lead_score"]
+        return named + [
+            replace(entry, name=f"{entry.name}_{goal}", label=f"{entry.label} ({goal})")
+            for goal in further
+            for entry in per_goal
+        ]
+
+    def context(self, goal: Goal) -> Context:
+        """What a predictor may look at, for one goal. Raises BadSetting when the goal's column is not there."""
+        engine = self.engine()
+        if goal.column is not None and not self._has_property(goal.column):
+            raise BadSetting(
+                f"The goal's column {goal.column!r} is no property of this account's contacts: "
+                "name one that is there under [goal] column = …."
+            )
+        return Context(engine, self.as_of, goal, self.options())
+
+    def _has_property(self, name: str) -> bool:
+        found = self.mirror.connection.execute(
+            "select 1 from property_definitions where object = 'contact' and property = ?", [name]
+        )
+        return bool(found.fetchall())
+
+    def rejected(self) -> list[str]:
+        """Input that this run could not use, one line each: which record, which field, why."""
+        rows = self.mirror.rejects(self.id).to_pylist()
+        return [f"{row['record']}{', ' + row['field'] if row['field'] else ''}: {row['reason']}" for row in rows]
+
+    def engine(self) -> DuckEngine:
+        columns = [goal.column for goal in self.goals() if goal.column is not None]
+        return self.mirror.engine(text_columns=columns)
+
+    def options(self) -> Options:
+        """The user's choices, from settings and mapping."""
+        settings = self.settings
+        mapping = read_mapping(settings.mapping) if settings.mapping is not None else None
+        return Options(
+            seed=settings.seed,
+            order_by=mapping.contacts.order_by if mapping is not None and mapping.contacts is not None else None,
+            excluded=frozenset(settings.excluded) | {entry.name for entry in self.properties()},
+            trusted=frozenset(settings.trusted),
+            timezone=settings.timezone or (mapping.timezone if mapping is not None else None) or "UTC",
+            compare_to=settings.compare_to,
+            live=self.platform.name != "files",
+            gates=settings.gates,
+        )
+
+
+def declared_goals(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """The `[goal]` and `[goals.<name>]` tables of the settings, or of the mapping where the settings have none."""
+    given: dict[str, Mapping[str, Any]] = {}
+    if settings.goal is not None:
+        given["default"] = settings.goal
+    given.update(settings.goals)
+    if not given and settings.mapping is not None:
+        mapping = read_mapping(settings.mapping)
+        if mapping.goal is not None:
+            given["default"] = mapping.goal
+        given.update(mapping.goals)
+    return given
+
+
+def _as_property(goal: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A goal of files may name its column as the file does."""
+    column = goal.get("column")
+    return goal if column is None else {**goal, "column": property_name(str(column))}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@contextmanager
+def open_run(
+    settings: Settings, command: str, *, as_of: datetime | None = None, progress: Progress = silent
+) -> Iterator[Run]:
+    """Connect, open the account's state, and record the run and how it ended."""
+    started = time.monotonic()
+    platform = connect(settings)
+    try:
+        account = platform.account()
+        folder = settings.state_dir / f"{account.platform}-{account.id}"
+        with Mirror.open(folder, account, command=command) as mirror:
+            run_id = mirror.begin_run(command, as_of)
+            run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
+            try:
+                yield run
+            except Refused as refusal:
+                run.done({**refusal.result, "refused": str(refusal)}, "refused")
+                raise
+            except BaseException as error:
+                run.done({"error": type(error).__name__}, "failed")
+                raise
+    finally:
+        platform.close()
+
+
+def goal_json(goal: Goal) -> dict[str, Any]:
+    """A goal as it stands in a model's meta, to see whether it is still the same."""
+    return asdict(goal)

@@ -1,0 +1,60 @@
+"""Score: compute what should stand on every contact, with the models in use."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connector.jobs.run import Run, Task
+from connector.jobs.train import Trained, train
+from scoring.decisions import decide
+
+
+@dataclass
+class Scored:
+    """What was computed: `computed` has contact_id and one text column a property, all predictors that ran,
+    those that a gate refuses too."""
+
+    trained: Trained
+    computed: pa.Table
+    #: Contacts that were computed afresh in this run.
+    contacts: int
+
+
+def score(run: Run, *, everyone: bool = False) -> Scored:
+    """Train where no model stands, then compute.
+
+    Time alone is news once per UTC day: on the same day, with the same models, only contacts with new rows are
+    computed afresh and all others keep their values.
+    """
+    trained = train(run, only_missing=True)
+    versions = {key: model.version for key, model in sorted(trained.models.items())}
+    day = run.as_of.date()
+    news_only = not everyone and run.mirror.scored_day() == (day, versions)
+    only = run.mirror.news_table() if news_only else None
+    outputs = {}
+    for task in run.tasks():
+        model = trained.models.get(task.key)
+        if model is None:
+            continue
+        run.progress(f"Scoring {task.predictor.name.replace('_', ' ')}", 0, None)
+        table = task.predictor.score(run.context(task.goal), model, only)
+        outputs[task.key] = (table, task.names(run.settings.prefix))
+    fresh = decide(outputs)
+    run.mirror.save_predictions(run.id, run.as_of, versions, fresh, whole=not news_only)
+    return Scored(trained, run.mirror.predictions(), _with_values(fresh))
+
+
+def _with_values(table: pa.Table) -> int:
+    values = [table[name] for name in table.column_names if name != "contact_id"]
+    if not values:
+        return 0
+    return int(pc.sum(pc.is_valid(pc.coalesce(*values))).as_py() or 0)
+
+
+def property_options(task: Task, trained: Trained) -> tuple[tuple[str, str], ...]:
+    """Options that a model brings for its enumeration (segments: id and name)."""
+    model = trained.models.get(task.key)
+    options: Any = () if model is None else model.meta.get("options", ())
+    return tuple((str(value), str(label)) for value, label in options)

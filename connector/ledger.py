@@ -1,0 +1,255 @@
+"""The ledger: what we meant to write, what we sent, what became of it, and what stood there before.
+
+Intent is on disk before the first call, an attempt before each call, the outcome after it. Whoever is killed
+between any two of them leaves a run from which the next one can tell: what never left (no attempt), what may
+have arrived (attempted, not settled: read it back), what is settled.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from connector.mirror_sql import first, naive, now, registered, transaction
+from connector.mirror_views import entries
+from connector.platform import Outcome, Write
+from scoring.engine import quoted
+
+_OPTIONAL = ("predictor", "model", "reason")
+
+_OUTCOMES = pa.schema(
+    [
+        ("contact_id", pa.string()),
+        ("state", pa.string()),
+        ("modified_at", pa.timestamp("us")),
+        ("request_id", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+_OPEN = """not exists (select 1 from store.outcomes o where o.run_id = w.run_id and o.contact_id = w.contact_id)"""
+_TRIED = """exists (select 1 from store.attempts a where a.run_id = w.run_id and a.contact_id = w.contact_id)"""
+
+
+class Ledger:
+    """On the mirror's connection and thread. A run's writes are named by contact and property."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def differences(self, desired: str, into: str = "differences") -> int:
+        """Make a temporary table `into` of the values that differ from what stands on live contacts.
+
+        `desired` is a table of contact_id, property, value (null or empty: to be cleared); `into` has value_before
+        besides. Returns how many.
+        """
+        self._connection.execute(
+            f"""
+            create or replace temp table {quoted(into)} as
+            with live as (
+                select contact_id, ours from store.contacts
+                where deleted_at is null and merged_into is null
+                  and contact_id in (select contact_id from {quoted(desired)})
+            ),
+            standing as (select contact_id, entry.key as property, entry.value as value
+                         from (select contact_id, {entries("ours")} as entry from live))
+            select d.contact_id, d.property, nullif(d.value, '') as value, s.value as value_before
+            from {quoted(desired)} d join live using (contact_id)
+                 left join standing s on s.contact_id = d.contact_id and s.property = d.property
+            where nullif(d.value, '') is distinct from s.value
+            """
+        )
+        return self._number(f"select count(*) from {quoted(into)}")
+
+    def plan_writes(self, run_id: str, writes: pa.Table) -> int:
+        """Put intent on disk, before the first call; returns how many contacts.
+
+        Columns: contact_id, property, value_after (or value), value_before and, where given, predictor, model,
+        reason. Contacts are written in the order of the table.
+        """
+        names = set(writes.column_names)
+        after = "value_after" if "value_after" in names else "value"
+        optional = ", ".join(name if name in names else f"null as {name}" for name in _OPTIONAL)
+        placed = writes.append_column("_place", pa.array(range(writes.num_rows), pa.int64()))
+        with registered(self._connection, "_planned", placed), transaction(self._connection):
+            self._connection.execute(
+                f"""
+                    insert into store.writes by name
+                    with contacts as (
+                        select contact_id, row_number() over (order by min(_place)) - 1 as position
+                        from _planned group by contact_id
+                    ),
+                    base as (select coalesce(max(position) + 1, 0) as base from store.writes where run_id = $run)
+                    select $run as run_id, base + position as position, contact_id, property,
+                           nullif(value_before, '') as value_before, nullif({after}, '') as value_after,
+                           {optional}, $at::timestamp as planned_at
+                    from _planned join contacts using (contact_id) cross join base
+                    order by position, property
+                    """,
+                {"run": run_id, "at": now()},
+            )
+        return self.planned_contacts(run_id)
+
+    def planned_contacts(self, run_id: str) -> int:
+        """Contacts that a run means to write."""
+        return self._number("select count(distinct contact_id) from store.writes where run_id = ?", run_id)
+
+    def batches(self, run_id: str, size: int) -> Iterator[list[Write]]:
+        """What a run has not attempted yet, in its order, `size` contacts at a time."""
+        last = self._number("select coalesce(max(position), -1) from store.writes where run_id = ?", run_id)
+        for start in range(0, last + 1, size):
+            rows = self._connection.execute(
+                f"""select contact_id, property, value_after from store.writes w
+                    where run_id = ? and position >= ? and position < ? and not {_TRIED} and {_OPEN}
+                    order by position, property""",
+                [run_id, start, start + size],
+            ).fetchall()
+            if rows:
+                yield [Write(contact_id, values) for contact_id, values in _by_contact(rows).items()]
+
+    def attempt(self, run_id: str, contact_ids: Sequence[str]) -> None:
+        """Note, on disk, that a call with these contacts is about to leave."""
+        self._connection.execute(
+            "insert into store.attempts select ?, unnest(?::varchar[]), ?", [run_id, list(contact_ids), now()]
+        )
+
+    def settle(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
+        """Note what became of contacts; what was written now stands on them in the mirror, in one transaction.
+
+        An outcome with a modified date makes that date our own write's, by which the next pull knows its echo.
+        """
+        if not outcomes:
+            return
+        rows = [
+            {**vars(outcome), "modified_at": None if outcome.modified_at is None else naive(outcome.modified_at)}
+            for outcome in outcomes
+        ]
+        settled = pa.Table.from_pylist(rows, schema=_OUTCOMES)
+        with registered(self._connection, "_settled", settled), transaction(self._connection):
+            self._merge_ours(run_id)
+            self._connection.execute(
+                "delete from store.outcomes where run_id = ? and contact_id in (select contact_id from _settled)",
+                [run_id],
+            )
+            self._connection.execute(
+                "insert into store.outcomes select ?, contact_id, state, modified_at, request_id, error, ? "
+                "from _settled",
+                [run_id, now()],
+            )
+
+    def _merge_ours(self, run_id: str) -> None:
+        planned = self._connection.execute(
+            """select w.contact_id, w.property, w.value_after from store.writes w
+               join _settled s on s.contact_id = w.contact_id and s.state = 'written' where w.run_id = ?""",
+            [run_id],
+        ).fetchall()
+        if not planned:
+            return
+        values = _by_contact(planned)
+        standing = self._connection.execute(
+            "select contact_id, ours from store.contacts where contact_id in (select unnest(?::varchar[]))",
+            [list(values)],
+        ).fetchall()
+        merged = {
+            "contact_id": pa.array([row[0] for row in standing], pa.string()),
+            "ours": pa.array([_merged(row[1], values[row[0]]) for row in standing], pa.string()),
+        }
+        with registered(self._connection, "_merged", pa.table(merged)):
+            self._connection.execute(
+                """update store.contacts kept
+                   set ours = m.ours, modified_at = coalesce(s.modified_at, kept.modified_at),
+                       written_at = coalesce(s.modified_at, kept.written_at)
+                   from _merged m join _settled s using (contact_id) where kept.contact_id = m.contact_id"""
+            )
+
+    def open_runs(self) -> list[str]:
+        """Runs with writes that were planned and not settled, the oldest first."""
+        rows = self._connection.execute(
+            f"select run_id from store.writes w where {_OPEN} group by run_id order by min(planned_at), run_id"
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def attempted_unsettled(self, run_id: str) -> dict[str, dict[str, str | None]]:
+        """Contact -> planned values whose call left and whose outcome nobody noted: to be read back."""
+        return self._planned(run_id, f"{_TRIED} and {_OPEN}")
+
+    def unattempted(self, run_id: str) -> dict[str, dict[str, str | None]]:
+        """Contact -> planned values that never left."""
+        return self._planned(run_id, f"not {_TRIED} and {_OPEN}")
+
+    def unsettled(self, run_id: str) -> dict[str, dict[str, str | None]]:
+        """Contact -> planned values without an outcome, attempted or not."""
+        return self._planned(run_id, _OPEN)
+
+    def forget_attempts(self, run_id: str, contact_ids: Sequence[str]) -> None:
+        """Attempts that, as reading back showed, changed nothing: as if they had never left."""
+        self._connection.execute(
+            f"""delete from store.attempts w where run_id = ? and contact_id in (select unnest(?::varchar[]))
+                and {_OPEN}""",
+            [run_id, list(contact_ids)],
+        )
+
+    def drop_unattempted(self, run_id: str) -> int:
+        """Take what never left out of the plan; how many contacts."""
+        dropped = len(self.unattempted(run_id))
+        self._connection.execute(
+            f"delete from store.writes w where run_id = ? and not {_TRIED} and {_OPEN}", [run_id]
+        )
+        return dropped
+
+    def entries(self, run_id: str) -> pa.Table:
+        """Everything about a run's writes: one row a contact and property, with the contact's outcome."""
+        return self._connection.sql(
+            """
+            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model, w.reason,
+                   w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
+            from store.writes w left join store.outcomes o using (run_id, contact_id)
+            where run_id = ? order by w.position, w.property
+            """,
+            params=[run_id],
+        ).to_arrow_table()
+
+    def counts(self, run_id: str) -> dict[str, int]:
+        """Contacts planned, written, failed, gone and open, and single values written."""
+        row = first(
+            self._connection,
+            """
+            select count(distinct contact_id), count(distinct case when o.state = 'written' then contact_id end),
+                   count(distinct case when o.state = 'failed' then contact_id end),
+                   count(distinct case when o.state = 'gone' then contact_id end),
+                   count(distinct case when o.state is null then contact_id end),
+                   sum(case when o.state = 'written' then 1 else 0 end)
+            from store.writes w left join store.outcomes o using (run_id, contact_id) where run_id = ?
+            """,
+            [run_id],
+        )
+        names = ("planned", "written", "failed", "gone", "open", "values")
+        return dict(zip(names, (int(value or 0) for value in row or (0,) * len(names)), strict=True))
+
+    def _planned(self, run_id: str, condition: str) -> dict[str, dict[str, str | None]]:
+        rows = self._connection.execute(
+            f"""select contact_id, property, value_after from store.writes w
+                where run_id = ? and {condition} order by position, property""",
+            [run_id],
+        ).fetchall()
+        return _by_contact(rows)
+
+    def _number(self, query: str, *parameters: object) -> int:
+        row = first(self._connection, query, parameters)
+        return int(row[0]) if row else 0
+
+
+def _by_contact(rows: Sequence[tuple[Any, ...]]) -> dict[str, dict[str, str | None]]:
+    found: dict[str, dict[str, str | None]] = {}
+    for contact_id, name, value in rows:
+        found.setdefault(contact_id, {})[name] = value
+    return found
+
+
+def _merged(ours: str, values: Mapping[str, str | None]) -> str:
+    """A record's values of ours after a write, as a record's JSON is spelt: keys sorted, empty ones left out."""
+    after = {**json.loads(ours), **values}
+    kept = {name: value for name, value in after.items() if value not in (None, "")}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,257 @@
+"""The mirror: everything that we know of one account, in one DuckDB file of its state folder.
+
+Rows and cursor are committed together, so that a crash repeats at most one page. The file belongs to one
+process (`owner.lock`), and within it to one connection on one thread: commits, ledger and the engine that
+predictors use take turns on it. Temporary tables belong to that connection and end with it.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from connector import mirror_views
+from connector.errors import StateMismatch
+from connector.ledger import Ledger
+from connector.mirror_commit import PageCommit
+from connector.mirror_known import MirrorKnown
+from connector.mirror_schema import connect
+from connector.mirror_sql import count, first, naive, now, registered, transaction
+from connector.owner_lock import OwnerLock
+from connector.platform import Account, Known, Page
+from scoring.engine import DuckEngine, quoted
+
+
+class Mirror:
+    """Open it with `Mirror.open`, best in a `with` block."""
+
+    #: SQL for the ids of contacts that are neither deleted nor merged away.
+    live_contacts_sql = "select contact_id from store.contacts where deleted_at is null and merged_into is null"
+
+    def __init__(self, folder: Path, lock: OwnerLock, connection: duckdb.DuckDBPyConnection) -> None:
+        self.folder = folder
+        #: The one connection; canonical tables are readable on it by name, storage as `store.<table>`.
+        self.connection = connection
+        self.known: Known = MirrorKnown(connection)
+        self.ledger = Ledger(connection)
+        self._lock = lock
+        self._run_id: str | None = None
+        #: News up to this number were before the eyes of whoever took the last engine.
+        self._engine_saw: int | None = None
+        self._snapshot: tuple[int, tuple[str, ...]] | None = None
+        self._news_given = False
+        mirror_views.create(connection)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        account: Account,
+        *,
+        command: str = "",
+        read_only: bool = False,
+        memory_limit: str | None = None,
+    ) -> "Mirror":
+        """Open an account's mirror; make it where there is none. `memory_limit` is DuckDB's ("2GB"; default: four
+        fifths of the machine's).
+
+        Raises StateMismatch when another process has it, it is another account's, or a newer program's.
+        """
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        elif not folder.is_dir():
+            raise StateMismatch(f"There is no state in {folder} yet: run `leadlight pull` first.")
+        lock = OwnerLock(folder, command)
+        umask = os.umask(0o077)
+        try:
+            return cls(folder, lock, connect(folder, account, read_only=read_only, memory_limit=memory_limit))
+        except BaseException:
+            lock.release()
+            raise
+        finally:
+            os.umask(umask)
+
+    def close(self) -> None:
+        """Give the folder up."""
+        self.connection.close()
+        self._lock.release()
+
+    def __enter__(self) -> "Mirror":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def commit(self, page: Page, *, run_id: str, observed_at: datetime) -> dict[str, int]:
+        """Put a page into storage, whole or not at all. Returns rows written by table; rows that equal what is
+        there are not among them. `observed_at` is when the page was read (UTC)."""
+        written = PageCommit(
+            self.connection, page, run_id=run_id, observed_at=observed_at, news_since=self._engine_saw or 0
+        ).run()
+        if "property_definitions" in written or (written and self._snapshot is not None):
+            self._snapshot = None
+            mirror_views.create(self.connection)
+        return written
+
+    def engine(self, *, text_columns: Sequence[str] = ()) -> DuckEngine:
+        """An engine over the canonical tables, on the mirror's one connection.
+
+        `contacts` and `companies` are as they are now, their `p_` columns typed by the property definitions;
+        `text_columns` names properties that stay texts. They are kept until something is committed or other
+        text columns are asked for: then call again.
+        """
+        wanted = tuple(sorted(text_columns))
+        if self._snapshot is None or self._snapshot[1] != wanted:
+            self._engine_saw = self._last_news()
+            mirror_views.materialise(self.connection, wanted)
+            self._snapshot = (self._engine_saw, wanted)
+        return DuckEngine(self.connection)
+
+    def has_contacts(self) -> bool:
+        """Whether any contact was ever pulled."""
+        return count(self.connection, "(select 1 from store.contacts limit 1)") > 0
+
+    def begin_run(
+        self, command: str, as_of: datetime | None = None, settings: Mapping[str, Any] | None = None
+    ) -> str:
+        """Note that a command starts; `settings` (no secrets) stand in its result until there is one."""
+        started = now()
+        self._run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.connection.execute(
+            "insert into store.runs values (?, ?, ?, ?, null, null, ?)",
+            [
+                self._run_id,
+                command,
+                None if as_of is None else naive(as_of),
+                started,
+                None if settings is None else json.dumps({"settings": settings}, sort_keys=True, default=str),
+            ],
+        )
+        return self._run_id
+
+    def end_run(self, run_id: str, status: str, result: Mapping[str, Any]) -> None:
+        """Note how a run ended: `done`, `refused`, `failed`, and its JSON."""
+        self.connection.execute(
+            "update store.runs set finished_at = ?, status = ?, result = ? where run_id = ?",
+            [now(), status, json.dumps(result, sort_keys=True, default=str), run_id],
+        )
+
+    def runs(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Runs, the newest first: run_id, command, as_of, started_at, finished_at, status, result."""
+        query = "select * from store.runs order by started_at desc, run_id desc"
+        table = self.connection.sql(query if limit is None else f"{query} limit {int(limit)}").to_arrow_table()
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return [{**row, "result": json.loads(row["result"]) if row["result"] else None} for row in rows]
+
+    def last_run(self, command: str | None = None, status: str | None = None) -> dict[str, Any] | None:
+        """The newest run but the present one, of a command and a status where given."""
+        return next(
+            (
+                run
+                for run in self.runs()
+                if run["run_id"] != self._run_id
+                and command in (None, run["command"])
+                and status in (None, run["status"])
+            ),
+            None,
+        )
+
+    def unfinished(self) -> list[str]:
+        """Runs that never ended, the present one left out: they were killed."""
+        rows = self.connection.execute(
+            "select run_id from store.runs where status is null and run_id is distinct from ? order by started_at",
+            [self._run_id],
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def news(self) -> int:
+        """Contacts with changed rows since they were last scored."""
+        return count(self.connection, "(select distinct contact_id from store.news)")
+
+    def news_table(self) -> str:
+        """The name of a temporary table with their `contact_id`s, as of now."""
+        self.connection.execute(
+            "create or replace temp table _news_now as "
+            "select distinct contact_id from store.news order by contact_id"
+        )
+        self._news_given = True
+        return "_news_now"
+
+    def save_predictions(
+        self,
+        run_id: str,
+        as_of: datetime,
+        models: Mapping[str, str],
+        values: pa.Table,
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Keep what was computed, in one transaction, and take its contacts off the news.
+
+        `values` has contact_id and one text column a property; `models` the version of each predictor. `whole`:
+        everyone was computed, contacts without a row have no values from now on. Otherwise that holds for the
+        contacts of the last `news_table`. News that came after the engine was taken stay.
+        """
+        seen = self._last_news() if self._engine_saw is None else self._engine_saw
+        columns = sorted(name for name in values.column_names if name != "contact_id")
+        packed = ", ".join(f"{quoted(name)} := cast({quoted(name)} as varchar)" for name in columns)
+        text = f"cast(to_json(struct_pack({packed})) as varchar)" if columns else "'{}'"
+        versions = json.dumps(dict(models), sort_keys=True)
+        scope = "true" if whole else self._computed_scope()
+        with registered(self.connection, "_computed", values), transaction(self.connection):
+            self.connection.execute(f"delete from store.predictions where {scope}")
+            self.connection.execute(
+                f"insert into store.predictions select contact_id, {text}, ?, ?, ?, ? from _computed",
+                [versions, naive(as_of), run_id, now()],
+            )
+            self.connection.execute(f"delete from store.news where sequence <= ? and {scope}", [seen])
+            if whole:
+                self.connection.execute(
+                    "insert into store.scorings values (?, ?, ?, ?)", [run_id, naive(as_of), versions, now()]
+                )
+        self._news_given = False
+
+    def _computed_scope(self) -> str:
+        news = " or contact_id in (select contact_id from _news_now)" if self._news_given else ""
+        return f"(contact_id in (select contact_id from _computed){news})"
+
+    def predictions(self) -> pa.Table:
+        """The latest values: contact_id and one text column a property, sorted by contact_id."""
+        names = [
+            row[0]
+            for row in self.connection.execute(
+                'select distinct unnest(json_keys("values")) as name from store.predictions order by name'
+            ).fetchall()
+        ]
+        parsed = f'from_json("values", {mirror_views.texts(names)}) as parsed' if names else "null as parsed"
+        columns = "".join(f", parsed.{quoted(name)} as {quoted(name)}" for name in names)
+        return self.connection.sql(
+            f"select contact_id{columns} from (select contact_id, {parsed} from store.predictions) "
+            "order by contact_id"
+        ).to_arrow_table()
+
+    def scored_day(self) -> tuple[date, dict[str, str]] | None:
+        """The UTC day and the model versions of the last time that everyone was scored."""
+        row = first(self.connection, "select as_of, models from store.scorings order by scored_at desc limit 1")
+        return None if row is None else (row[0].date(), json.loads(row[1]))
+
+    def rejects(self, run_id: str) -> pa.Table:
+        """Input that a run could not use: stream, record, field, reason."""
+        return self.connection.sql(
+            "select stream, record, field, reason from store.rejects where run_id = ? order by stream, record",
+            params=[run_id],
+        ).to_arrow_table()
+
+    def _last_news(self) -> int:
+        row = first(self.connection, "select coalesce(max(sequence), 0) from store.news")
+        return int(row[0]) if row else 0

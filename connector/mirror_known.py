@@ -1,0 +1,113 @@
+"""What a pull may ask about the mirror."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from connector.errors import Bug
+from connector.mirror_records import OBJECTS
+from connector.mirror_sql import first, naive, registered
+
+_LIVE = "deleted_at is null and merged_into is null"
+
+#: The object's word (`contact`) and its table's name (`contacts`) alike.
+_TABLES = {word: table for table, (word, _) in OBJECTS.items()} | {table: table for table in OBJECTS}
+
+
+class MirrorKnown:
+    """`connector.platform.Known` over the mirror's storage; on the mirror's own connection and thread."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def cursor(self, stream: str) -> Mapping[str, Any] | None:
+        """The cursor committed with the stream's last page."""
+        row = first(self._connection, "select cursor from store.cursors where stream = ?", [stream])
+        return json.loads(row[0]) if row else None
+
+    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
+        equals the mirror's. What was not read (null) equals everything."""
+        with registered(self._connection, "_page_given", contacts):
+            rows = self._connection.execute(
+                """select i.contact_id, coalesce(i.properties, o.properties), o.properties,
+                           coalesce(i.ours, o.ours), o.ours
+                    from _page_given i join store.contacts o on i.contact_id = o.contact_id
+                    where i.modified_at = o.written_at and o.deleted_at is null and o.merged_into is null"""
+            ).fetchall()
+        echoes = {row[0] for row in rows if _equal(row[1], row[2]) and _equal(row[3], row[4])}
+        is_echo = [contact_id in echoes for contact_id in contacts["contact_id"].to_pylist()]
+        is_news = [not echo for echo in is_echo]
+        return contacts.filter(pa.array(is_news, pa.bool_())), contacts.filter(pa.array(is_echo, pa.bool_()))
+
+    def count(
+        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+    ) -> int:
+        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers.
+
+        The date is that of the version last read, not of our own write since: a person may have edited the record
+        just before that write, and only a reading shows it.
+        """
+        where, parameters = self._window(object_name, since, until, above, upto)
+        row = first(self._connection, f"select count(*) {where}", parameters)
+        return int(row[0]) if row else 0
+
+    def ids(
+        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+    ) -> list[str]:
+        """Their ids, ascending as numbers."""
+        where, parameters = self._window(object_name, since, until, above, upto)
+        key = OBJECTS[_TABLES[object_name]][1]
+        query = f"select {key} {where} order by try_cast({key} as hugeint)"
+        return [row[0] for row in self._connection.execute(query, parameters).fetchall()]
+
+    def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
+        """Lower-cased address -> contact_id, for those known: the live contact whose primary address it is before
+        others; a merged contact's is its winner's."""
+        wanted = pa.table({"email": pa.array(sorted({email.strip().lower() for email in emails}), pa.string())})
+        with registered(self._connection, "_page_given", wanted):
+            rows = self._connection.execute(_ADDRESSES).fetchall()
+        return dict(rows)
+
+    def _window(
+        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+    ) -> tuple[str, list[object]]:
+        if object_name not in _TABLES:
+            raise Bug(f"The mirror keeps no records of object {object_name!r}.")
+        table = _TABLES[object_name]
+        number = f"try_cast({OBJECTS[table][1]} as hugeint)"
+        where = f"from store.{table} where {_LIVE} and read_modified_at >= ? and read_modified_at <= ?"
+        parameters: list[object] = [naive(since), naive(until)]
+        for bound, comparison in ((above, ">"), (upto, "<=")):
+            if bound is not None:
+                where += f" and {number} {comparison} ?::hugeint"
+                parameters.append(bound)
+        return where, parameters
+
+
+_ADDRESSES = """
+with found as (
+    select lower(email) as email, contact_id, 0 as rank from store.contacts
+    where lower(email) in (select email from _page_given)
+    union all
+    select lower(email), contact_id, case when is_primary then 1 else 2 end from store.contact_addresses
+    where lower(email) in (select email from _page_given)
+)
+select found.email, coalesce(winner.contact_id, contacts.contact_id) as contact_id
+from found join store.contacts contacts using (contact_id)
+     left join store.contacts winner on winner.contact_id = contacts.merged_into
+where coalesce(winner.deleted_at, case when winner.contact_id is null then contacts.deleted_at end) is null
+  and (contacts.merged_into is null or (winner.contact_id is not null and winner.merged_into is null))
+qualify row_number() over (
+    partition by found.email
+    order by contacts.merged_into is not null, found.rank, coalesce(winner.contact_id, contacts.contact_id)) = 1
+"""
+
+
+def _equal(one: str | None, other: str | None) -> bool:
+    """Equal records have equal texts; texts of equal records that differ in spelling only are equal too."""
+    return one == other or json.loads(one or "{}") == json.loads(other or "{}")

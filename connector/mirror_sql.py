@@ -1,0 +1,73 @@
+"""What the mirror's parts share when they speak to DuckDB."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+
+def now() -> datetime:
+    """The present instant as the mirror keeps times: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def naive(instant: datetime) -> datetime:
+    """An instant as UTC without a zone; one without a zone is taken as UTC."""
+    return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo is not None else instant
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing. Committed means on disk: DuckDB syncs its log before it answers."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Make an Arrow table readable as `name` for a while.
+
+    A result of which somebody read only the first row would refuse it (DuckDB 2.0): it is run to its end.
+    """
+    connection.complete()
+    connection.register(name, table)
+    try:
+        yield
+    finally:
+        connection.complete()
+        connection.unregister(name)
+
+
+def first(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] = ()
+) -> tuple[Any, ...] | None:
+    """The first row, and no result left open."""
+    rows = connection.execute(query, list(parameters) or None).fetchall()
+    return rows[0] if rows else None
+
+
+def same(one: str, other: str, columns: Sequence[str]) -> str:
+    """SQL: rows of two aliases are equal in these columns, null equalling null."""
+    return " and ".join(f"{one}.{name} is not distinct from {other}.{name}" for name in columns)
+
+
+def bounds(alias: str, column: str, within: str) -> str:
+    """SQL: the column is in its range of a temporary table, so that zone maps rule out the rest."""
+    return (
+        f"{alias}.{column} >= (select min({column}) from {within}) "
+        f"and {alias}.{column} <= (select max({column}) from {within})"
+    )
+
+
+def count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    """Rows of a table, or of a query in brackets."""
+    row = first(connection, f"select count(*) from {what}")
+    return int(row[0]) if row else 0

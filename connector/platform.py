@@ -1,0 +1,197 @@
+"""What a platform offers, and what each method promises.
+
+One contract test suite (`tests/connector/test_platform_contract.py`) runs against every platform. A new
+platform is one folder in `connector/platforms`, one in `manifests`, and one line in
+`connector/platforms/__init__.py`.
+
+Translation happens here, once, at the edge: pages hold canonical tables (`scoring.tables`) in our words.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from scoring import tables
+
+#: What the mirror keeps of a record besides its canonical columns.
+#: - `properties`: JSON object, the platform's internal property name -> value as text. Keys sorted, empty and
+#:   missing values left out, compact, so that equal records have equal texts.
+#: - `ours`: the same for the properties that we write.
+#: - `modified_at`: the platform's modified date with all its digits (UTC, microseconds).
+RECORD_COLUMNS = (("properties", pa.string()), ("ours", pa.string()), ("modified_at", pa.timestamp("us")))
+
+#: Tables whose records carry RECORD_COLUMNS.
+RECORD_TABLES = ("contacts", "companies", "deals")
+
+#: `removals`: records that are gone. `merged_into` is the winner's id; else the record was deleted.
+REMOVALS = pa.schema(
+    [
+        ("object", pa.string()),  # contact | company | deal
+        ("object_id", pa.string()),
+        ("deleted_at", pa.timestamp("us")),
+        ("merged_into", pa.string()),
+    ]
+)
+
+#: `rejects`: input that could not be used. `record` names it (file and line, or object and id), never its content.
+REJECTS = pa.schema([("record", pa.string()), ("field", pa.string()), ("reason", pa.string())])
+
+
+def page_schema(table: str) -> pa.Schema:
+    """The Arrow schema that a table has in a page."""
+    if table == "removals":
+        return REMOVALS
+    if table == "rejects":
+        return REJECTS
+    schema = tables.schema(table)
+    if table in RECORD_TABLES:
+        for name, kind in RECORD_COLUMNS:
+            schema = schema.append(pa.field(name, kind))
+    return schema
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose data this is. `id` names the state folder."""
+
+    platform: str
+    id: str
+    timezone: str = "UTC"
+    currency: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows and the cursor that stands after them; the mirror commits both in one transaction.
+
+    Upserts go by the tables' ids (contact_id, company_id, deal_id, event_id, purchase_id, campaign_id);
+    `property_history` by (object, object_id, property, changed_at). For tables without an id of their own
+    (contact_addresses, consents, deal_contacts, purchase_items, identities) `replaces` names the parents
+    whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id, contact_id,
+    deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the objects it holds.
+    """
+
+    stream: str
+    rows: Mapping[str, pa.Table] = field(default_factory=dict)
+    #: JSON-able, or None when this page moves no cursor.
+    cursor: Mapping[str, Any] | None = None
+    replaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Contacts whose change is our own write: contact_id and modified_at; only the latter is stored.
+    echoes: pa.Table | None = None
+    #: Tables of which this page holds all rows there are: rows that it lacks are removed.
+    whole: Sequence[str] = ()
+    #: Rows that this stream expects in all, for the progress bar.
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamOff:
+    """A stream that could not be read because an optional scope or plan is missing."""
+
+    stream: str
+    scope: str
+    why: str
+
+
+class Known(Protocol):
+    """What a pull may ask about the mirror."""
+
+    def cursor(self, stream: str) -> Mapping[str, Any] | None:
+        """The cursor committed with the stream's last page."""
+
+    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
+        equals the mirror's."""
+
+    def count(
+        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+    ) -> int:
+        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers."""
+
+    def ids(
+        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+    ) -> list[str]:
+        """Their ids, ascending as numbers."""
+
+    def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
+        """Lower-cased address -> contact_id, for those known."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """What a pull is asked to read."""
+
+    #: Property history is wanted (the goal is in time).
+    history: bool = False
+    #: Columns of static goals: always read, whatever their fill.
+    goal_columns: tuple[str, ...] = ()
+    #: Everything again, whatever the cursors say.
+    full: bool = False
+    #: Names of the properties that we write.
+    ours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Write:
+    """New values for one contact, as canonical text (`scoring.decisions`); None clears a property."""
+
+    contact_id: str
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one contact's write."""
+
+    contact_id: str
+    #: written; failed (`error` says why); gone (deleted or merged away: the platform knows it no more)
+    state: Literal["written", "failed", "gone"]
+    modified_at: datetime | None = None
+    request_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PropertyPlan:
+    """What `install` did, or would do, to one property."""
+
+    name: str
+    action: Literal["create", "restore", "add_options", "none", "conflict"]
+    detail: str = ""
+
+
+class Platform(Protocol):
+    """A marketing platform: where contacts come from and predictions go."""
+
+    name: str
+    #: Contacts per write call.
+    batch_size: int
+    #: Calls that may run at once.
+    concurrency: int
+
+    def account(self) -> Account:
+        """Whose data this is. Raises BadCredentials. Costs at most one call, remembered."""
+
+    def pull(self, known: Known, request: PullRequest) -> Iterator[Page | StreamOff]:
+        """Everything that is new since the cursors, in pages small enough to lose.
+
+        Stopped anywhere and started again, it repeats at most the page that was under way.
+        """
+
+    def install(self, properties: Sequence[Any], *, dry_run: bool) -> list[PropertyPlan]:
+        """Create those of our properties (`manifests.Property`) and options that are missing."""
+
+    def write(self, batch: Sequence[Write]) -> list[Outcome]:
+        """Write at most `batch_size` contacts; one outcome for each, in order. Thread-safe, idempotent."""
+
+    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
+        """The present values of our properties; None for a contact that is gone. At most `batch_size` ids."""
+
+    def calls(self) -> Mapping[str, int]:
+        """Calls made so far, by 'METHOD /path/template'."""
+
+    def close(self) -> None:
+        """Give up connections."""

@@ -1,0 +1,145 @@
+"""HubSpot as a `connector.platform.Platform`."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import manifests
+from connector.platform import Account, Outcome, Page, PropertyPlan, PullRequest, StreamOff, Write
+from connector.platform import Known as MirrorView
+from connector.platforms.hubspot import definitions, install, writing
+from connector.platforms.hubspot import pull as pulling
+from connector.platforms.hubspot.client import paths
+from connector.platforms.hubspot.client.api import Api
+from connector.platforms.hubspot.client.dialect import HubSpotDialect
+from connector.platforms.hubspot.definitions import Definition
+from connector.platforms.hubspot.reading import Reading
+from connector.transport import Secret, Transport, utc_now
+from manifests import Property
+
+#: Definitions asked for by an install are good enough for the pull that follows it.
+_FRESH_SECONDS = 300.0
+
+#: HubSpot's types -> the types that our texts are translated by; all else stands as it is.
+_KINDS = {"number": "number", "datetime": "datetime", "bool": "boolean"}
+
+
+class HubSpot:
+    """One HubSpot account. `token` is a service key or a private app's token.
+
+    `share` of every call limit is used, the rest is left to other integrations; `lookback_seconds` is how long
+    before a cursor the search index is not trusted to have been complete.
+    """
+
+    name = "hubspot"
+
+    def __init__(
+        self,
+        token: Secret,
+        base_url: str = "https://api.hubapi.com",
+        version: str = "2026-09",
+        share: float = 0.9,
+        lookback_seconds: int = 900,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        ticks: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        limits = manifests.read_toml("hubspot", "limits.toml")
+        self.batch_size: int = limits["pages"]["batch"]
+        self.concurrency: int = limits["concurrency"]["calls"]
+        self._transport = Transport(
+            base_url,
+            token,
+            HubSpotDialect(),
+            limits["budgets"],
+            share=share,
+            clock=clock,
+            ticks=ticks,
+            sleep=sleep,
+        )
+        self._api = Api(self._transport, version, limits)
+        self._ticks, self._lookback = ticks, lookback_seconds
+        self._account: Account | None = None
+        self._definitions: tuple[float, Mapping[str, Definition]] | None = None
+        self._kinds = {entry.name: entry.type for entry in manifests.properties()}
+
+    def account(self) -> Account:
+        """Portal id, time zone and home currency. Raises BadCredentials."""
+        if self._account is None:
+            body = self._api.call(paths.ACCOUNT).body
+            timezone = known_zone(body.get("timeZone"))
+            self._account = Account(
+                self.name, str(body["portalId"]), timezone, body.get("companyCurrency") or None
+            )
+            self._transport.budgets.settle_in(timezone)
+        return self._account
+
+    def pull(self, known: MirrorView, request: PullRequest) -> Iterator[Page | StreamOff]:
+        """See `connector.platform.Platform` and `pull`."""
+        account = self.account()
+        present = self._contact_definitions()
+        self._learn_kinds(present, request.ours)
+        yield from pulling.pull(
+            Reading(
+                self._api,
+                known,
+                request,
+                account,
+                self._lookback,
+                {"contacts": present},
+                ours={name: self._kinds.get(name, "text") for name in request.ours},
+            )
+        )
+
+    def install(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
+        """Create what is missing of our properties. Raises MissingScope."""
+        self.account()
+        self._kinds |= {entry.name: entry.type for entry in properties}
+        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run)
+        if not dry_run and any(plan.action in ("create", "restore", "add_options") for plan in plans):
+            self._definitions = None
+        return plans
+
+    def write(self, batch: Sequence[Write]) -> list[Outcome]:
+        """Write at most `batch_size` contacts by record id. Raises FixSetup, MissingScope, TryLater."""
+        self._know({name for row in batch for name in row.values})
+        return writing.write(self._api, batch, self._kinds)
+
+    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
+        """The present values of our properties, as canonical text."""
+        self._know(properties)
+        return writing.read_ours(self._api, contact_ids, properties, self._kinds)
+
+    def calls(self) -> Mapping[str, int]:
+        """Calls made so far, repeats counted, by 'METHOD /path/template'."""
+        return self._transport.calls()
+
+    def close(self) -> None:
+        """Give up connections."""
+        self._transport.close()
+
+    def _contact_definitions(self) -> Mapping[str, Definition]:
+        now = self._ticks()
+        if self._definitions is None or now - self._definitions[0] > _FRESH_SECONDS:
+            self._definitions = (now, definitions.parse(self._api.call(paths.PROPERTIES, "contacts").body))
+        return self._definitions[1]
+
+    def _know(self, names: Sequence[str] | set[str]) -> None:
+        """Learn the types of properties that neither the manifest nor an install named (another prefix)."""
+        if not set(names) <= self._kinds.keys():
+            self._learn_kinds(self._contact_definitions(), names)
+
+    def _learn_kinds(self, present: Mapping[str, Definition], names: Sequence[str] | set[str]) -> None:
+        for name in names:
+            if name not in self._kinds and name in present:
+                self._kinds[name] = _KINDS.get(present[name].type, "text")
+
+
+def known_zone(name: object) -> str:
+    """An account's time zone if this machine knows it, else UTC."""
+    try:
+        return ZoneInfo(str(name)).key
+    except (KeyError, ValueError, OSError):
+        return "UTC"

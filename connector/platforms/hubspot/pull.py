@@ -1,0 +1,66 @@
+"""How an account is read: definitions, contacts, companies, deals, what people did, and who is gone."""
+
+import logging
+from collections.abc import Iterator
+
+from connector.errors import MissingScope
+from connector.platform import Page, StreamOff
+from connector.platforms.hubspot import (
+    activities,
+    companies_deals,
+    contacts,
+    definitions,
+    email_events,
+    forms,
+    gone,
+    page_views,
+)
+from connector.platforms.hubspot.activities import ACTIVITIES
+from connector.platforms.hubspot.client import paths
+from connector.platforms.hubspot.reading import Reading
+
+log = logging.getLogger(__name__)
+
+
+def pull(reading: Reading) -> Iterator[Page | StreamOff]:
+    """Everything new. Contacts are needed (MissingScope without them), all other streams may be off."""
+    company_definitions = _company_definitions(reading)
+    if isinstance(company_definitions, StreamOff):
+        yield company_definitions
+    yield contacts.choose_properties(reading)
+    first = "since" not in (reading.known.cursor(contacts.STREAM) or {})
+    yield from contacts.pull(reading)
+    if not first:
+        yield from gone.count_off(reading)
+    if "companies" in reading.definitions:
+        yield companies_deals.choose_company_properties(reading)
+        yield from optional("companies", companies_deals.pull_companies(reading))
+    yield from optional("deals", companies_deals.pull_deals(reading))
+    for object_name in ("contacts", "companies", "deals"):
+        yield from optional(f"{object_name}_archived", gone.sweep(reading, object_name), quiet=True)
+    yield from optional("email_events", email_events.pull(reading))
+    yield from optional("form_submissions", forms.pull(reading))
+    yield from optional("page_views", page_views.pull(reading))
+    for activity in ACTIVITIES:
+        yield from optional(activity.name, activities.pull(reading, activity))
+
+
+def optional(stream: str, pages: Iterator[Page], *, quiet: bool = False) -> Iterator[Page | StreamOff]:
+    """A stream that turns itself off where its scope or plan is missing; `quiet` where another says so already."""
+    try:
+        yield from pages
+    except MissingScope as error:
+        log.info("stream %s is off: the scope %s is missing", stream, error.scope)
+        if not quiet:
+            yield StreamOff(stream, error.scope, str(error))
+
+
+def _company_definitions(reading: Reading) -> StreamOff | None:
+    """Learn the companies' properties; without the right to, contacts are not asked for their companies either."""
+    try:
+        body = reading.api.call(paths.PROPERTIES, "companies").body
+    except MissingScope as error:
+        reading.companies = False
+        return StreamOff("companies", error.scope, str(error))
+    reading.definitions = {**reading.definitions, "companies": definitions.parse(body)}
+    return None

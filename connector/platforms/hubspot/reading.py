@@ -1,0 +1,91 @@
+"""What every stream needs to read, and small steps that they share."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from connector.platform import Account, Known, PullRequest, page_schema
+from connector.platforms.hubspot import words
+from connector.platforms.hubspot.client.api import Api, Record
+from connector.platforms.hubspot.definitions import Definition
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Reading:
+    """One pull: where to read, what is known, what is asked, and what this pull has found out so far."""
+
+    api: Api
+    known: Known
+    request: PullRequest
+    account: Account
+    #: Seconds before a cursor in which the search index is not trusted to have been complete.
+    lookback: int
+    #: Definitions by object ('contacts'), fetched once a pull.
+    definitions: Mapping[str, Mapping[str, Definition]] = field(default_factory=dict)
+    #: Properties taken, by object.
+    chosen: dict[str, Sequence[str]] = field(default_factory=dict)
+    #: Types of our own properties by name ('number', 'datetime' …).
+    ours: Mapping[str, str] = field(default_factory=dict)
+    #: Companies can be read, so that contacts may be asked for theirs.
+    companies: bool = True
+
+    def cursor(self, stream: str) -> Mapping[str, Any]:
+        """The stream's cursor, {} where there is none (or all is wanted again)."""
+        return {} if self.request.full else self.known.cursor(stream) or {}
+
+    def now(self) -> datetime:
+        """HubSpot's present as naive UTC, whole seconds."""
+        return self.api.now().replace(tzinfo=None, microsecond=0)
+
+
+def to_table(name: str, rows: Sequence[Row]) -> pa.Table:
+    """Rows as a page's table."""
+    return pa.Table.from_pylist(list(rows), schema=page_schema(name))
+
+
+def filled(given: Mapping[str, Sequence[Row]]) -> dict[str, pa.Table]:
+    """Tables of those that have rows."""
+    return {name: to_table(name, rows) for name, rows in given.items() if rows}
+
+
+def history_rows(object_name: str, record: Record, observed_at: datetime) -> Iterator[Row]:
+    """`property_history` from a record's propertiesWithHistory (newest first there)."""
+    for name, entries in (record.get("propertiesWithHistory") or {}).items():
+        for entry in entries or ():
+            changed_at = words.second(entry.get("timestamp"))
+            if changed_at is not None:
+                yield {
+                    "object": object_name,
+                    "object_id": str(record["id"]),
+                    "property": name,
+                    "value": entry.get("value") or None,
+                    "changed_at": changed_at,
+                    "observed_at": observed_at,
+                    "source": entry.get("sourceType"),
+                }
+
+
+def modified(record: Record, object_name: str) -> datetime | None:
+    """When a record changed last, by the property that searches filter on; all digits."""
+    name = words.MODIFIED.get(object_name, words.MODIFIED_ELSEWHERE)
+    return words.instant((record.get("properties") or {}).get(name) or record.get("updatedAt"))
+
+
+def stored_json(record: Record, skip: Mapping[str, Any] | frozenset[str]) -> str:
+    """A record's properties, without stamps and those in `skip`, as the mirror keeps them."""
+    properties = record.get("properties") or {}
+    return words.record_json(
+        {name: value for name, value in properties.items() if name not in words.STAMPS and name not in skip}
+    )
+
+
+def details_json(details: Mapping[str, Any]) -> str:
+    """An event's further facts as text, without those that are unknown."""
+    kept = {name: value for name, value in sorted(details.items()) if value not in (None, "")}
+    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,53 @@
+"""Which platform the settings mean. A new platform is one more function and one more line here."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from connector.errors import BadSetting
+from connector.platform import Platform
+from connector.platforms.files.platform import FilesPlatform
+from connector.platforms.hubspot.platform import HubSpot
+from connector.settings import Settings
+
+
+def _files(settings: Settings) -> Platform:
+    if settings.mapping is None:
+        raise BadSetting(
+            "The files platform needs a mapping: add --mapping mapping.toml, or mapping = … in settings."
+        )
+    return FilesPlatform(settings.mapping, results=settings.state_dir / "results")
+
+
+def _hubspot(settings: Settings) -> Platform:
+    if settings.hubspot_token is None:
+        raise BadSetting(
+            "HubSpot needs a token: set LEADLIGHT_HUBSPOT_TOKEN (or LEADLIGHT_HUBSPOT_TOKEN_FILE) "
+            "to a service key with the scopes that the README lists."
+        )
+    return HubSpot(
+        settings.hubspot_token,
+        base_url=settings.hubspot_base_url,
+        version=settings.hubspot_api_version,
+        share=1.0 - settings.spare_calls,
+        lookback_seconds=60 * settings.lookback_minutes,
+    )
+
+
+PLATFORMS: Mapping[str, Callable[[Settings], Platform]] = {"files": _files, "hubspot": _hubspot}
+
+
+class WithGoals(Protocol):
+    """A source that brings its own goals (mapping.toml)."""
+
+    goals: Mapping[str, Mapping[str, object]]
+
+
+def connect(settings: Settings) -> Platform:
+    """The platform that the settings name. Raises BadSetting when they name none or miss something it needs."""
+    name = settings.platform or ("files" if settings.mapping is not None else None)
+    if name is None:
+        raise BadSetting(
+            'No platform is chosen: set platform = "hubspot" in leadlight.toml (or LEADLIGHT_PLATFORM), '
+            "or add --platform files --mapping mapping.toml. To look around first: leadlight demo."
+        )
+    return PLATFORMS[name](settings)

@@ -1,0 +1,50 @@
+"""What is installed on a platform, as data: our properties, platform limits, deployable manifests."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property that Leadlight writes."""
+
+    name: str
+    object: str
+    label: str
+    #: number | text | category | datetime | boolean
+    type: str
+    predictor: str
+    description: str
+    salesforce: str
+    #: (value, label) pairs; only a category has them.
+    options: tuple[tuple[str, str], ...] = ()
+    group: str = "leadlight"
+    group_label: str = "Leadlight predictions"
+
+    def with_options(self, options: tuple[tuple[str, str], ...]) -> "Property":
+        """The same property with further options (segments bring theirs from the model)."""
+        return replace(self, options=self.options + tuple(o for o in options if o not in self.options))
+
+
+def read_toml(*path: str) -> dict[str, Any]:
+    """A TOML file of this package, by its path's parts."""
+    return tomllib.loads(files("manifests").joinpath(*path).read_text(encoding="utf-8"))
+
+
+@cache
+def properties() -> tuple[Property, ...]:
+    """Every property that we write, in the order of the manifest."""
+    manifest = read_toml("properties.toml")
+    group = manifest["group"]
+    return tuple(
+        Property(
+            **{key: value for key, value in entry.items() if key != "options"},
+            options=tuple((option["value"], option["label"]) for option in entry.get("options", ())),
+            group=group["name"],
+            group_label=group["label"],
+        )
+        for entry in manifest["properties"]
+    )

@@ -1,0 +1,98 @@
+"""Where expressions run: SQL text over canonical tables, on one engine.
+
+Features and snapshots are SQL written once. The prelude gives the few scalar functions that engines spell
+differently, so that the same text runs on DuckDB and, as temporary functions, on Spark:
+
+- `local_ts(ts, tz)`: the wall-clock time at a UTC instant in an IANA zone; null when the zone is null
+- `secs_between(a, b)`: whole seconds from `a` to `b`
+- `iso_dow(ts)`: 1 is Monday, 7 is Sunday
+- `safe_div(a, b)`: null, never an error or infinity, when `b` is zero
+- `stable_bucket(text, n)`: 0..n-1 from the text's MD5, equal on every engine and for ever
+
+Rules that keep results equal on both engines: aggregates as `sum(case when …)`, no `max_by`, no bare `/`,
+floating literals as `86400.0e0`, `row_number()` with a full ordering for 'latest as of'.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from scoring.tables import TABLES, empty
+
+_DUCKDB_PRELUDE = (
+    "create or replace temp macro local_ts(ts, tz) as timezone(tz, timezone('UTC', ts))",
+    "create or replace temp macro secs_between(a, b) as date_diff('second', a, b)",
+    "create or replace temp macro iso_dow(ts) as isodow(ts)",
+    "create or replace temp macro safe_div(a, b) as (a) / nullif(cast(b as double), 0)",
+    "create or replace temp macro stable_bucket(text, n) as "
+    "cast(cast('0x' || substr(md5(text), 1, 8) as bigint) % (n) as integer)",
+)
+
+
+class Engine(Protocol):
+    """Runs SQL over the canonical tables, which are readable under their plain names."""
+
+    def run(self, sql: str) -> None:
+        """Execute a statement for its effect."""
+
+    def fetch(self, sql: str) -> pa.Table:
+        """The rows of a query."""
+
+    def put(self, name: str, table: pa.Table) -> None:
+        """Make an Arrow table readable as a temporary table `name`, replacing one of that name."""
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Column names and SQL types of a table or view, in order; empty when there is none."""
+
+
+class DuckEngine:
+    """The local engine: one DuckDB connection. Temporary tables belong to it and end with it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        connection.execute("set TimeZone = 'UTC'")
+        for macro in _DUCKDB_PRELUDE:
+            connection.execute(macro)
+
+    @classmethod
+    def in_memory(cls, tables: Mapping[str, pa.Table] | None = None) -> "DuckEngine":
+        """An engine over the given canonical tables; those not given are there without rows."""
+        engine = cls(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
+        given = dict(tables or {})
+        for name in TABLES:
+            engine.put(name, given.pop(name, empty(name)))
+        for name, table in given.items():
+            engine.put(name, table)
+        return engine
+
+    def run(self, sql: str) -> None:
+        self.connection.execute(sql)
+
+    def fetch(self, sql: str) -> pa.Table:
+        return self.connection.sql(sql).to_arrow_table()
+
+    def put(self, name: str, table: pa.Table) -> None:
+        self.connection.register("_incoming", table)
+        try:
+            self.connection.execute(f"create or replace temp table {quoted(name)} as select * from _incoming")
+        finally:
+            self.connection.unregister("_incoming")
+
+    def columns(self, name: str) -> dict[str, str]:
+        try:
+            rows: list[tuple[Any, ...]] = self.connection.execute(f"describe {quoted(name)}").fetchall()
+        except duckdb.CatalogException:
+            return {}
+        return {row[0]: row[1] for row in rows}
+
+
+def quoted(name: str) -> str:
+    """A name as a SQL identifier, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """A text as a SQL literal, whatever it holds."""
+    return "'" + value.replace("'", "''") + "'"

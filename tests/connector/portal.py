@@ -1,0 +1,93 @@
+"""A pretend HubSpot in a process of its own, and the `leadlight` command run from outside, as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+LEADLIGHT = [sys.executable, "-c", "from connector.cli import main; main()"]
+DEADLINE = 120.0
+
+
+@dataclass(frozen=True)
+class Portal:
+    """A running sandbox: its address, its token, and what stands in it."""
+
+    base_url: str
+    token: str
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = requests.get(f"{self.base_url}/_sandbox/state", timeout=60).json()
+        return state
+
+    def contacts(self) -> dict[str, dict[str, Any]]:
+        contacts: dict[str, dict[str, Any]] = self.state()["contacts"]
+        return contacts
+
+    def calls(self) -> dict[str, int]:
+        calls: dict[str, int] = self.state()["calls"]
+        return calls
+
+    def edit(self, contact_id: str, **properties: str) -> None:
+        body = {"contact_id": contact_id, "properties": properties}
+        requests.post(f"{self.base_url}/_sandbox/edit", json=body, timeout=60).raise_for_status()
+
+    def environment(self, state_dir: Path) -> dict[str, str]:
+        return {
+            "LEADLIGHT_PLATFORM": "hubspot",
+            "LEADLIGHT_HUBSPOT_BASE_URL": self.base_url,
+            "LEADLIGHT_HUBSPOT_TOKEN": self.token,
+            "LEADLIGHT_STATE_DIR": str(state_dir),
+        }
+
+
+@contextmanager
+def portal(*options: str) -> Iterator[Portal]:
+    """`leadlight sandbox hubspot <options>` until the block ends."""
+    command = [*LEADLIGHT, "sandbox", "hubspot", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            yield Portal(ready["base_url"], ready["token"])
+        finally:
+            process.terminate()
+
+
+def clean_environment(extra: dict[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEADLIGHT_")}
+    return {**kept, **extra}
+
+
+def start(arguments: list[str], environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+    """The command, running; its cwd is `folder`."""
+    return subprocess.Popen(
+        [*LEADLIGHT, *arguments],
+        env=clean_environment({"PYTHONPATH": str(Path(__file__).resolve().parents[2]), **environment}),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def leadlight(arguments: list[str], environment: dict[str, str], folder: Path) -> tuple[int, dict[str, Any], str]:
+    """Exit code, JSON (empty when none), stderr."""
+    process = start(arguments, environment, folder)
+    out, err = process.communicate(timeout=DEADLINE)
+    return process.returncode, json.loads(out) if out.strip() else {}, err
+
+
+def wait_for(condition: Any, what: str, seconds: float = DEADLINE) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.05)

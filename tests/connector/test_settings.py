@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from connector.errors import BadSetting
+from connector.settings import load
+
+TOKEN = "pat-na1-0123-secret"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PLATFORM", "HUBSPOT_TOKEN", "HUBSPOT_TOKEN_FILE", "STATE_DIR"):
+        monkeypatch.delenv(f"LEADLIGHT_{name}", raising=False)
+
+
+def write(text: str) -> Path:
+    path = Path("leadlight.toml")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_need_no_file() -> None:
+    settings = load()
+    assert settings.state_dir == Path(".leadlight")
+    assert settings.hubspot_base_url == "https://api.hubapi.com"
+
+
+def test_environment_outranks_the_file_and_options_outrank_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('platform = "files"\nprefix = "fromfile"')
+    assert load().platform == "files"
+    monkeypatch.setenv("LEADLIGHT_PLATFORM", "hubspot")
+    settings = load()
+    assert (settings.platform, settings.prefix) == ("hubspot", "fromfile")
+    assert load(None, {"platform": "files", "mapping": None}).platform == "files"
+
+
+def test_a_secret_comes_from_a_file_and_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(TOKEN + "\n", encoding="utf-8")
+    monkeypatch.setenv("LEADLIGHT_HUBSPOT_TOKEN_FILE", str(secret))
+    settings = load()
+    assert settings.hubspot_token is not None
+    assert settings.hubspot_token.get_secret_value() == TOKEN
+    assert TOKEN not in repr(settings)
+
+
+def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLIGHT_HUBSPOT_TOKEN_FILE", "nowhere/token")
+    with pytest.raises(BadSetting, match="LEADLIGHT_HUBSPOT_TOKEN_FILE names nowhere/token"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("plattform = 'files'", "plattform is no setting"),
+        ("spare_calls = 2", "spare_calls"),
+        ("timezone = 'Mars/Olympus'", "timezone: is no IANA time zone"),
+        ("hubspot_base_url = 'http://api.example.com'", "must start with https"),
+        ("platform = [", "not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(text: str, named: str) -> None:
+    with pytest.raises(BadSetting, match=r"leadlight\.toml") as caught:
+        load(write(text))
+    assert named in str(caught.value)
+
+
+def test_a_rejected_value_is_not_repeated_in_the_message() -> None:
+    with pytest.raises(BadSetting) as caught:
+        load(write(f"hubspot_token = ['{TOKEN}']"))
+    assert TOKEN not in str(caught.value)
+
+
+def test_plain_http_is_for_loopback_only() -> None:
+    assert load(write("hubspot_base_url = 'http://127.0.0.1:8801/'")).hubspot_base_url == "http://127.0.0.1:8801"
+
+
+def test_a_settings_file_that_was_asked_for_must_exist() -> None:
+    with pytest.raises(BadSetting, match=r"no settings file other\.toml"):
+        load(Path("other.toml"))
+
+
+def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "leadlight.toml").write_text("mapping = 'mapping.toml'", encoding="utf-8")
+    assert load(folder / "leadlight.toml").mapping == folder / "mapping.toml"
