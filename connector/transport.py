@@ -269,7 +269,7 @@ class Transport:
         for attempt in retrying:
             with attempt:
                 return self._try(call, attempt.retry_state.attempt_number)
-        raise AssertionError("tenacity ends by returning or raising")
+        raise AssertionError("unreachable: tenacity returns or raises")
 
     def _try(self, call: Call, attempt: int) -> Reply:
         self.budgets.take(call.budgets)
@@ -281,13 +281,8 @@ class Transport:
         decision = should_retry(outcome.failure, self._dialect.rules)
         if not decision.again:
             raise self._error(call, outcome)
-        log.info(
-            "%s failed (%s, request %s); again in %.1f s",
-            call.name,
-            outcome.failure.status or outcome.failure.trouble,
-            outcome.request_id,
-            decision.wait,
-        )
+        what = outcome.failure.status or outcome.failure.trouble
+        log.info("%s failed (%s, request %s); %.1f s", call.name, what, outcome.request_id, decision.wait)
         if decision.everyone:
             self.budgets.hold_all(decision.wait)
         raise _Again(decision.wait)
@@ -305,8 +300,6 @@ class Transport:
             )
         except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError):
             return _Answer(Failure("unsent", repeatable=call.repeatable, attempt=attempt))
-        except requests.exceptions.ContentDecodingError:
-            return _Answer(Failure("garbled", repeatable=call.repeatable, attempt=attempt))
         except requests.exceptions.RequestException:
             return _Answer(Failure("connection", repeatable=call.repeatable, attempt=attempt))
         self._learn(call, response)

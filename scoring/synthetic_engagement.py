@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoring.synthetic_clock import DAY, HOUR, Bools, Clock, Floats, Ints, hour_of, pick, repeated
+from scoring.synthetic_clock import DAY, HOUR, Bools, Clock, Floats, Ints, hour_of, repeated
 from scoring.synthetic_outcomes import Spells
-from scoring.synthetic_people import SEGMENTS, People, spread
+from scoring.synthetic_people import SEGMENTS, People, soon, spread
 
 KINDS = (
     "email_sent",
@@ -33,7 +33,7 @@ KIND = {kind: code for code, kind in enumerate(KINDS)}
 ORIGINS = ("person", "platform", "scanner", "proxy", "sales")
 PERSON, PLATFORM, SCANNER, PROXY, SALES = range(len(ORIGINS))
 
-#: path, title. The first ones stand in the order of _PAGE_WEIGHTS' columns.
+#: path, title; in the order of _IDLE_PAGES and _BUYING_PAGES.
 PAGES = (
     ("/pricing", "Pricing"),
     ("/demo", "Book a demo"),
@@ -71,6 +71,7 @@ _HABITS = {
     "talker": (0.34, 0.18, 0.006, 0.0008, 0.0300, 0.045, 0.080),
     "quiet": (0.07, 0.08, 0.0015, 0.0003, 0.0002, 0.06, 0.012),
 }
+#: How often which page is looked at: by habit, and in a spell of intent.
 _IDLE_PAGES = np.array([1, 0.3, 4, 4, 4, 3, 8, 6, 9, 9, 9, 3, 3, 1, 0.2])
 _BUYING_PAGES = np.array([16, 6, 8, 8, 8, 7, 4, 3, 2, 2, 2, 1.5, 1.5, 0.2, 0.1])
 #: Links of every mail, as pages.
@@ -135,11 +136,8 @@ def visits(
 def _first_looks(rng: np.random.Generator, who: People, past: Spells, clock: Clock) -> Happenings:
     """Nearly every spell of intent begins with a look at the prices, many with two."""
     row = np.repeat(np.arange(len(past.begin)), rng.choice(3, len(past.begin), p=[0.08, 0.42, 0.5]))
-    contact, begin = past.contact[row], past.begin[row]
-    zone = who.place[contact]
-    midnight = clock.local(begin, zone) // DAY * DAY + rng.integers(0, 2, len(row)) * DAY
-    at = clock.utc(midnight + pick(rng, who.hours[contact]) * HOUR + rng.integers(0, HOUR, len(row)), zone)
-    at = np.where(at < begin, at + DAY, at)
+    contact = past.contact[row]
+    at = soon(rng, who, contact, past.begin[row], 2, clock)
     return happening(contact, at, "page_view", about=PAGE["/pricing"])
 
 
@@ -172,8 +170,8 @@ def forms(rng: np.random.Generator, who: People, past: Spells, until: int, clock
     row = repeated(rng, habits(who)[:, 3] * (until - who.created) / DAY)
     by_habit = spread(rng, who, row, who.created[row], np.full(len(row), until), clock)
     asks = rng.random(len(past.begin)) < 0.85
-    soon = past.begin[asks] + 0.15 * rng.random(asks.sum()) * (past.end - past.begin)[asks]
-    asked = spread(rng, who, past.contact[asks], soon.astype(np.int64), soon.astype(np.int64) + 3 * DAY, clock)
+    ready = past.begin[asks] + 0.15 * rng.random(asks.sum()) * (past.end - past.begin)[asks]
+    asked = soon(rng, who, past.contact[asks], ready.astype(np.int64), 2, clock)
     form = np.concatenate(
         [
             rng.choice([WEBINAR, GUIDE, NEWSLETTER], len(arrives), p=[0.2, 0.4, 0.4]),
@@ -182,7 +180,7 @@ def forms(rng: np.random.Generator, who: People, past: Spells, until: int, clock
         ]
     )
     contact = np.concatenate([arrives, row, past.contact[asks]])
-    at = np.concatenate([who.created[arrives], by_habit, np.maximum(asked, past.begin[asks] + HOUR)])
+    at = np.concatenate([who.created[arrives], by_habit, asked])
     page = np.array([PAGE[path] for path, _, _ in FORMS])[form]
     seen = happening(contact, at - rng.integers(20, 180, len(at)), "page_view", about=page)
     return together([happening(contact, at, "form_submit", about=page), seen])

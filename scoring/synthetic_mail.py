@@ -18,7 +18,7 @@ from scoring.synthetic_engagement import (
     together,
 )
 from scoring.synthetic_outcomes import Spells
-from scoring.synthetic_people import People, spread
+from scoring.synthetic_people import People, soon
 
 SUBJECTS = (
     "Five numbers to watch this month",
@@ -101,11 +101,10 @@ def _people(
     awake = attention(who, contact, at, clock)
     opens = rng.random(len(at)) < np.minimum(habit[contact, 0] + 0.15 * eager, 0.9) * (0.15 + 0.85 * awake)
     later = ~opens & (rng.random(len(at)) < 0.22 * habit[contact, 0])
-    soon = at + 30 + (rng.exponential(900.0, len(at))).astype(np.int64)
-    then = spread(rng, who, contact[later], at[later] + HOUR, at[later] + 4 * DAY, clock)
-    soon[later] = np.maximum(then, at[later] + HOUR)
+    when = at + 30 + rng.exponential(900.0, len(at)).astype(np.int64)
+    when[later] = soon(rng, who, contact[later], at[later] + HOUR, 3, clock)
     opened = opens | later
-    contact, campaign, when, eager = contact[opened], campaign[opened], soon[opened], eager[opened]
+    contact, campaign, when, eager = contact[opened], campaign[opened], when[opened], eager[opened]
     parts = [happening(contact, when, "email_open", campaign=campaign)]
     clicks = rng.random(len(when)) < np.minimum(habit[contact, 1] + 0.2 * eager, 0.85)
     contact, campaign, eager = contact[clicks], campaign[clicks], eager[clicks]
@@ -132,9 +131,8 @@ def _scanners(
     hit = scanned[contact] & (rng.random(len(at)) < 0.75)
     contact, campaign, at = contact[hit], campaign[hit], at[hit]
     late = rng.random(len(at)) < 0.2
-    at = at + np.where(late, rng.uniform(0.2 * HOUR, 5 * HOUR, len(at)), rng.uniform(2, 60, len(at))).astype(
-        np.int64
-    )
+    delay = np.where(late, rng.integers(720, 5 * HOUR, len(at)), rng.integers(2, 60, len(at)))
+    at = at + delay
     parts = [happening(contact, at, "email_open", SCANNER, campaign)]
     row = np.repeat(np.arange(len(at)), len(LINKS))
     burst = at[row] + 1 + np.cumsum(rng.integers(0, 4, (len(at), len(LINKS))), axis=1).ravel()

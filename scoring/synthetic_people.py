@@ -197,6 +197,14 @@ def spread(rng: np.random.Generator, who: People, rows: Ints, begin: Ints, end: 
     return clock.utc(local + rng.integers(0, HOUR, len(rows)), zone)
 
 
+def soon(rng: np.random.Generator, who: People, rows: Ints, after: Ints, days: int, clock: Clock) -> Ints:
+    """For each row (an index of a contact) an own hour that comes after an instant, within so many days."""
+    zone = who.place[rows]
+    midnight = clock.local(after, zone) // DAY * DAY + rng.integers(0, days, len(rows)) * DAY
+    at = clock.utc(midnight + pick(rng, who.hours[rows]) * HOUR + rng.integers(0, HOUR, len(rows)), zone)
+    return np.where(at <= after, at + DAY, at)
+
+
 def _hours(rng: np.random.Generator, archetype: Ints, own: float) -> Floats:
     """Each person's day: a bump around the archetype's hour, a lower one elsewhere, some attention always."""
     peaks = np.array([peak for _, peak in ARCHETYPES.values()])[archetype] + rng.normal(0.0, 0.9, len(archetype))

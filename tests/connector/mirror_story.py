@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from connector.ledger import Ledger
 from connector.mirror import Mirror
-from connector.mirror_commit import PageCommit
+from connector.mirror.commit import PageCommit
+from connector.mirror.ledger import Ledger
 from connector.platform import Outcome, Write
 from tests.connector.mirrored import DAY, T0, contact, event, opened, page
 

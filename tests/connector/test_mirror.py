@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connector import mirror_schema
+from connector.mirror import schema
 from connector.errors import Bug, StateMismatch
 from connector.mirror import Mirror
 from connector.platform import Account
@@ -76,9 +76,9 @@ def test_another_account_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_state_is_refused_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    further = (*mirror_schema.MIGRATIONS, ("create table store.later (x integer)",))
+    further = (*schema.MIGRATIONS, ("create table store.later (x integer)",))
     with monkeypatch.context() as newer:
-        newer.setattr(mirror_schema, "MIGRATIONS", further)
+        newer.setattr(schema, "MIGRATIONS", further)
         opened(tmp_path).close()
     with pytest.raises(
         StateMismatch, match=f"state version {len(further)}, this program knows {len(further) - 1}"
@@ -89,14 +89,14 @@ def test_a_newer_state_is_refused_and_left_alone(tmp_path: Path, monkeypatch: py
 def test_a_migration_that_fails_leaves_the_former_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path) as mirror:
         commit(mirror, contacts=[contact("1")])
-    broken = (*mirror_schema.MIGRATIONS, ("create table store.later (x integer)", "select nonsense"))
+    broken = (*schema.MIGRATIONS, ("create table store.later (x integer)", "select nonsense"))
     with monkeypatch.context() as newer:
-        newer.setattr(mirror_schema, "MIGRATIONS", broken)
+        newer.setattr(schema, "MIGRATIONS", broken)
         with pytest.raises(Exception, match="nonsense"):
             opened(tmp_path)
     with opened(tmp_path) as mirror:
         assert mirror.has_contacts()
-        assert mirror_schema.version(mirror.connection) == len(mirror_schema.MIGRATIONS)
+        assert schema.version(mirror.connection) == len(schema.MIGRATIONS)
         assert fetch(mirror, "select table_name from duckdb_tables() where table_name = 'later'") == []
 
 

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug
-from connector.mirror_sql import registered
+from connector.mirror.sql import registered
 from connector.platform import RECORD_TABLES, Page
 from scoring.tables import TABLES
 

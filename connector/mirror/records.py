@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 import duckdb
 import pyarrow as pa
 
-from connector.mirror_pages import stage
-from connector.mirror_sql import count, registered, same
-from connector.mirror_views import entries
+from connector.mirror.pages import stage
+from connector.mirror.sql import count, registered, same
+from connector.mirror.views import entries
 from connector.platform import Page
 
 LAG = timedelta(hours=1)

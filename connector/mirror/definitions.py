@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connector.mirror_sql import registered
+from connector.mirror.sql import registered
 from scoring.tables import schema
 
 _STORED = schema("property_definitions").append(pa.field("known_since", pa.timestamp("us")))

@@ -17,13 +17,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connector import mirror_views
 from connector.errors import StateMismatch
-from connector.ledger import Ledger
-from connector.mirror_commit import PageCommit
-from connector.mirror_known import MirrorKnown
-from connector.mirror_schema import connect
-from connector.mirror_sql import count, first, naive, now, registered, transaction
+from connector.mirror import views
+from connector.mirror.commit import PageCommit
+from connector.mirror.known import MirrorKnown
+from connector.mirror.ledger import Ledger
+from connector.mirror.schema import connect
+from connector.mirror.sql import count, first, naive, now, registered, transaction
 from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
 from scoring.engine import DuckEngine, quoted
@@ -47,7 +47,7 @@ class Mirror:
         self._engine_saw: int | None = None
         self._snapshot: tuple[int, tuple[str, ...]] | None = None
         self._news_given = False
-        mirror_views.create(connection)
+        views.create(connection)
 
     @classmethod
     def open(
@@ -100,7 +100,7 @@ class Mirror:
         ).run()
         if "property_definitions" in written or (written and self._snapshot is not None):
             self._snapshot = None
-            mirror_views.create(self.connection)
+            views.create(self.connection)
         return written
 
     def engine(self, *, text_columns: Sequence[str] = ()) -> DuckEngine:
@@ -113,7 +113,7 @@ class Mirror:
         wanted = tuple(sorted(text_columns))
         if self._snapshot is None or self._snapshot[1] != wanted:
             self._engine_saw = self._last_news()
-            mirror_views.materialise(self.connection, wanted)
+            views.materialise(self.connection, wanted)
             self._snapshot = (self._engine_saw, wanted)
         return DuckEngine(self.connection)
 
@@ -233,7 +233,7 @@ class Mirror:
                 'select distinct unnest(json_keys("values")) as name from store.predictions order by name'
             ).fetchall()
         ]
-        parsed = f'from_json("values", {mirror_views.texts(names)}) as parsed' if names else "null as parsed"
+        parsed = f'from_json("values", {views.texts(names)}) as parsed' if names else "null as parsed"
         columns = "".join(f", parsed.{quoted(name)} as {quoted(name)}" for name in names)
         return self.connection.sql(
             f"select contact_id{columns} from (select contact_id, {parsed} from store.predictions) "

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug
-from connector.mirror_definitions import store_definitions
-from connector.mirror_pages import stage
-from connector.mirror_records import OBJECTS, commit_records, remove_records
-from connector.mirror_sql import bounds, count, naive, now, registered, same, transaction
+from connector.mirror.definitions import store_definitions
+from connector.mirror.pages import stage
+from connector.mirror.records import OBJECTS, commit_records, remove_records
+from connector.mirror.sql import bounds, count, naive, now, registered, same, transaction
 from connector.platform import Page
 from scoring.tables import TABLES
 

@@ -1,7 +1,7 @@
 """The mirror's file: how it is opened, what tables it has, how it came to have them.
 
 Storage tables are in the schema `store`; what `scoring` reads are temporary views under the canonical names
-(`connector/mirror_views.py`). Migrations run in order, each in the transaction that records it. They are
+(`connector/mirror/views.py`). Migrations run in order, each in the transaction that records it. They are
 frozen text: a released one is never edited, a change is a new one at the end.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from connector.errors import StateMismatch
-from connector.mirror_sql import first, now, transaction
+from connector.mirror.sql import first, now, transaction
 from connector.platform import Account
 
 FILE = "mirror.duckdb"

@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug
-from connector.mirror_records import OBJECTS
-from connector.mirror_sql import first, naive, registered
+from connector.mirror.records import OBJECTS
+from connector.mirror.sql import first, naive, registered
 
 _LIVE = "deleted_at is null and merged_into is null"
 

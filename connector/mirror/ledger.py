@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connector.mirror_sql import first, naive, now, registered, transaction
-from connector.mirror_views import entries
+from connector.mirror.sql import first, naive, now, registered, transaction
+from connector.mirror.views import entries
 from connector.platform import Outcome, Write
 from scoring.engine import quoted
 
