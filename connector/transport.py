@@ -340,7 +340,8 @@ class Transport:
         if failure.status == 429 or failure.retry_after:
             return BudgetSpent(f"{what}; the run can go on later.", self._resume_at(failure))
         if failure.status in (401, 530):
-            return BadCredentials(f"{what}: the token is wrong, expired or revoked.")
+            setting = f"LEADLIGHT_{name.upper()}_TOKEN"
+            return BadCredentials(f"{what}: the token in {setting} is wrong, expired or revoked.")
         if failure.status == 403:
             scope = " ".join(problem.scopes) or "unknown"
             return MissingScope(f"{what}: the token lacks the scope {scope}.", scope)

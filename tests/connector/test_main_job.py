@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.connector.portal import Portal, leadlight, portal
+from tests.connector.portal import Portal, leadlight, portal, start, wait_for
 from tests.made_up import write_leads
 
 ROWS = 1530
@@ -123,3 +123,26 @@ def test_an_edit_by_a_person_reaches_the_next_sync(account: Portal, folder: Path
     assert not after[converted].get("leadlight_grade")
     assert result["pushed"]["changed"] == 2
     assert result["scored"] == 1
+
+
+def test_an_edit_while_the_push_runs_reaches_the_next_sync(leads: Path, tmp_path: Path) -> None:
+    (tmp_path / "leadlight.toml").write_text('[goal]\ncolumn = "y"\nequals = "yes"\n', encoding="utf-8")
+    with portal("--from", str(leads), "--search-lag", "1", "--latency-ms", "150") as slow:
+        environment = slow.environment(tmp_path / "state")
+        process = start(SYNC, environment, tmp_path)
+        wait_for(lambda: batch_calls(slow.calls()) > 0 or process.poll() is not None, "the first batch")
+        open_ones = [key for key, values in slow.contacts().items() if values["y"] == "no"]
+        # one that was written by then, and one that is not written yet or was just now
+        edited = (open_ones[0], open_ones[-1])
+        for contact in edited:
+            slow.edit(contact, pricing_visits="14", industry="Software", employees="2000")
+        assert process.poll() is None, "the push was over before the edit"
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+        before = slow.contacts()
+        time.sleep(2)
+        code, _, err = leadlight(SYNC, environment, tmp_path)
+        assert code == 0, err
+        after = slow.contacts()
+    for contact in edited:
+        assert float(after[contact]["leadlight_probability"]) > float(before[contact]["leadlight_probability"])
