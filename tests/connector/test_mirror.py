@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connector.mirror import schema
 from connector.errors import Bug, StateMismatch
-from connector.mirror import Mirror
+from connector.mirror import Mirror, schema
 from connector.platform import Account
 from scoring.tables import TABLES
 from tests.connector.mirrored import (
