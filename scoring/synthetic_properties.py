@@ -321,7 +321,7 @@ def definitions() -> pa.Table:
             "column_name": f"p_{name}",
             "label": label,
             "type": type_,
-            "options": json.dumps([{"value": v, "label": v.replace("_", " ").capitalize()} for v in options])
+            "options": json.dumps([{"value": value, "label": _option_label(value)} for value in options])
             if options
             else None,
             "immutable": immutable,
@@ -330,3 +330,7 @@ def definitions() -> pa.Table:
         for name, label, type_, options, immutable in some
     ]
     return pa.Table.from_pylist(rows, schema=schema("property_definitions"))
+
+
+def _option_label(value: str) -> str:
+    return {"vp": "VP", "c_level": "C-level"}.get(value, value.replace("_", " ").capitalize())
