@@ -192,13 +192,6 @@ def leads(rows: list[dict[str, Any]]) -> None:
             say(f"       {reason}")
 
 
-def segments(rows: list[dict[str, Any]]) -> None:
-    table = Table("Segment", "Contacts")
-    for row in rows:
-        table.add_row(escape(str(row["name"])), f"{row['contacts']:,}")
-    console.print(table)
-
-
 def hours(counts: Mapping[int, int]) -> None:
     """Contacts by their best hour, as bars."""
     most = max(counts.values(), default=1)

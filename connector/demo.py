@@ -43,8 +43,6 @@ def demo(*, contacts: int, seed: int, progress: Progress) -> dict[str, Any]:
             console.evaluation(figures)
             console.heading("The ten best leads")
             console.leads(_best(run))
-            console.heading("Segments")
-            console.segments(_segments(run, figures))
             console.heading("Best hour to send, in each contact's own time")
             console.hours(_hours(run))
             as_of = run.as_of
@@ -105,12 +103,6 @@ def _counts(run: Run, name: str) -> dict[str, int]:
         return {}
     pairs = pc.value_counts(computed[name].drop_null()).to_pylist()
     return {pair["values"]: pair["counts"] for pair in pairs}
-
-
-def _segments(run: Run, figures: dict[str, Any]) -> list[dict[str, Any]]:
-    names = figures.get("segments", {}).get("names", {})
-    counts = _counts(run, "leadlight_segment")
-    return [{"name": names.get(value, value), "contacts": counts[value]} for value in sorted(counts)]
 
 
 def _hours(run: Run) -> dict[int, int]:

@@ -48,3 +48,10 @@ def properties() -> tuple[Property, ...]:
         )
         for entry in manifest["properties"]
     )
+
+
+def platform_scores(platform: str) -> frozenset[str]:
+    """Properties in which a platform keeps predictions of its own."""
+    if not files("manifests").joinpath(platform, "words.toml").is_file():
+        return frozenset()
+    return frozenset(read_toml(platform, "words.toml").get("scores", ()))

@@ -130,11 +130,13 @@ class Prepared:
 
 def prepare(context: "Context", rows: Rows) -> Prepared:
     """Code the rows and leave out what knows the outcome."""
-    coding = Coding.learn(rows.table, rows.features)
+    # The customer's present score is what we are measured against, not what we learn from.
+    features = tuple(one for one in rows.features if one.property != context.options.compare_to)
+    coding = Coding.learn(rows.table, features)
     known = coding.known(rows.table)
     sample = Sample(coding.filled(known), rows.outcome, rows.fold, rows.instant)
     trusted, seed = context.options.trusted, context.options.seed
-    leaks = [leak for leak in leakage.proven(context, rows.features) if leak.property not in trusted]
+    leaks = [leak for leak in leakage.proven(context, features) if leak.property not in trusted]
     names = {leak.property for leak in leaks}
     less, part, left = _without(coding, sample, known, names)
     leaks += leakage.suspected(part, left, less, trusted, seed)

@@ -15,7 +15,7 @@ from connector.platform import Platform
 from connector.platforms.files.mapping import property_name, read_mapping
 from connector.registry import connect
 from connector.settings import Settings
-from manifests import Property, properties
+from manifests import Property, platform_scores, properties
 from scoring.engine import DuckEngine
 from scoring.errors import ScoringError
 from scoring.goals import Goal
@@ -133,6 +133,11 @@ class Run:
             )
         return Context(engine, self.as_of, goal, self.options())
 
+    def _never_features(self) -> frozenset[str]:
+        """The user's choice, our own properties, and the platform's predictions but the one to compare with."""
+        rivals = platform_scores(self.platform.name) - {self.settings.compare_to}
+        return frozenset(self.settings.excluded) | rivals | {entry.name for entry in self.properties()}
+
     def _has_property(self, name: str) -> bool:
         found = self.mirror.connection.execute(
             "select 1 from property_definitions where object = 'contact' and property = ?", [name]
@@ -155,7 +160,7 @@ class Run:
         return Options(
             seed=settings.seed,
             order_by=mapping.contacts.order_by if mapping is not None and mapping.contacts is not None else None,
-            excluded=frozenset(settings.excluded) | {entry.name for entry in self.properties()},
+            excluded=self._never_features(),
             trusted=frozenset(settings.trusted),
             timezone=settings.timezone or (mapping.timezone if mapping is not None else None) or "UTC",
             compare_to=settings.compare_to,
