@@ -142,6 +142,7 @@ def score(
     from connector.jobs.pull import ensure_pulled
     from connector.jobs.run import open_run
     from connector.jobs.score import score as job
+    from connector.jobs.score import typed
     from connector.platforms.files.results import write_table
 
     with answering(json) as answer, console.watching() as progress:
@@ -152,7 +153,7 @@ def score(
             ensure_pulled(run)
             scored = job(run)
             if out is not None:
-                write_table(out, scored.computed)
+                write_table(out, typed(run, scored.computed))
             answer.result = {
                 "run_id": run.id,
                 "scored": scored.contacts,

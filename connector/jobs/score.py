@@ -46,6 +46,19 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
     return Scored(trained, run.mirror.predictions(), _with_values(fresh))
 
 
+def typed(run: Run, table: pa.Table) -> pa.Table:
+    """Computed values as their types in the manifest say, for a file that people calculate with: numbers as
+    DOUBLE, booleans as BOOLEAN, the rest as texts."""
+    kinds = {entry.name: _ARROW[entry.type] for entry in run.properties() if entry.type in _ARROW}
+    for place, name in enumerate(table.column_names):
+        if name in kinds:
+            table = table.set_column(place, name, pc.cast(table[name], kinds[name]))
+    return table
+
+
+_ARROW = {"number": pa.float64(), "boolean": pa.bool_()}
+
+
 def _with_values(table: pa.Table) -> int:
     values = [table[name] for name in table.column_names if name != "contact_id"]
     if not values:

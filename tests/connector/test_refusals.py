@@ -92,3 +92,11 @@ def test_broken_rows_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert "6" in err
     assert result["scored"] > 800
     assert len(out.read_text(encoding="utf-8").splitlines()) == result["scored"] + 1
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    mapping = write_leads(tmp_path, 20)
+    arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", "scores.xlsx", "--json"]
+    code, _, err = leadlight(arguments, {}, tmp_path)
+    assert code == 2
+    assert ".parquet" in err

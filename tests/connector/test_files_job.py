@@ -1,0 +1,54 @@
+"""Files from end to end: values in a typed file, unknown outcomes scored, converted contacts not."""
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.connector.portal import leadlight
+from tests.made_up import write_leads
+
+
+def test_open_and_unknown_contacts_are_scored_in_numbers(tmp_path: Path) -> None:
+    mapping = write_leads(tmp_path, 1500, unknown=0.3)
+    out = tmp_path / "scores.parquet"
+    arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", str(out), "--json"]
+    code, result, err = leadlight(arguments, {}, tmp_path)
+    assert code == 0, err
+    with (tmp_path / "leads.csv").open(encoding="utf-8") as opened:
+        outcomes = {str(number): row["y"] for number, row in enumerate(csv.DictReader(opened, delimiter=";"), 1)}
+    table = pq.read_table(out)
+    assert set(table["contact_id"].to_pylist()) == {key for key, outcome in outcomes.items() if outcome != "yes"}
+    assert any(outcome == "" for outcome in outcomes.values())
+    assert result["scored"] == table.num_rows
+    assert table.schema.field("leadlight_score").type == pa.float64()
+    probabilities = table["leadlight_probability"].to_pylist()
+    assert 0 <= min(probabilities) < max(probabilities) <= 1
+
+
+def test_a_second_sync_of_files_changes_nothing_and_results_stand_in_csv(tmp_path: Path) -> None:
+    mapping = write_leads(tmp_path, 1500)
+    arguments = ["sync", "--platform", "files", "--mapping", str(mapping), "--json"]
+    code, first, err = leadlight(arguments, {}, tmp_path)
+    assert code == 0, err
+    assert first["pushed"]["changed"] == first["scored"] > 1000
+    code, second, err = leadlight(arguments, {}, tmp_path)
+    assert code == 0, err
+    assert second["pushed"]["changed"] == 0
+    assert second["pulled"] == {}
+    [results] = (tmp_path / ".leadlight").rglob("leadlight_results.csv")
+    with results.open(encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    assert len(rows) == first["pushed"]["changed"]
+    assert all(0 <= float(row["leadlight_score"]) <= 100 for row in rows)
+
+
+def test_a_cap_stops_before_the_first_write(tmp_path: Path) -> None:
+    mapping = write_leads(tmp_path, 1500)
+    arguments = ["sync", "--platform", "files", "--mapping", str(mapping), "--max-changes", "10", "--json"]
+    code, result, err = leadlight(arguments, {}, tmp_path)
+    assert code == 3
+    assert result["pushed"]["changed"] == 0
+    assert "max_changes" in err
+    assert not list((tmp_path / ".leadlight").rglob("leadlight_results.csv"))
