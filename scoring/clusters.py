@@ -74,6 +74,10 @@ class Scale:
         return cls(knots, ranks, np.array(given["weights"]))
 
 
+#: A group has at least so many contacts, and at least this share of those who are known well enough.
+SMALLEST_GROUP, SMALLEST_SHARE = 10, 0.02
+
+
 @dataclass(frozen=True)
 class Stability:
     """Adjusted Rand index between the groups of all rows and those of resampled rows: mean, lower bound."""
@@ -129,12 +133,22 @@ def choose_number(points: Floats, seed: int) -> tuple[int, dict[int, Stability]]
     """The number of groups that resampling finds again best, and what each reached."""
     most = max(MIN_GROUPS, min(MAX_GROUPS, len(points) // MIN_SIZE))
     found = {number: stability(points, number, seed, _SCAN_DRAWS) for number in range(MIN_GROUPS, most + 1)}
-    good = {number: one for number, one in found.items() if one.good} or found
+    sizeable = {number: one for number, one in found.items() if _sizeable(points, number, seed)}
+    sizeable = sizeable or {MIN_GROUPS: found[MIN_GROUPS]}
+    good = {number: one for number, one in sizeable.items() if one.good} or sizeable
     best = max(one.worth for one in good.values())
     close = sorted((number for number, one in good.items() if one.worth >= best - INDIFFERENT), reverse=True)
     for number in close:
         found[number] = stability(points, number, seed)  # a few draws flatter the best of many
     return next((n for n in close if found[n].good), max(close, key=lambda n: found[n].worth)), found
+
+
+def _sizeable(points: Floats, number: int, seed: int) -> bool:
+    """Whether the smallest group is worth a campaign of its own: a handful of odd contacts is found again in
+    every resample, and is no segment."""
+    some = _drawn(points, SAMPLE, seed)
+    sizes = np.bincount(nearest(some, centres(some, number, seed)), minlength=number)
+    return bool(sizes.min() >= max(SMALLEST_GROUP, SMALLEST_SHARE * len(some)))
 
 
 def separation(points: Floats, groups: Ints, seed: int) -> float:
