@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from connector.jobs.run import Progress as Report
+from connector.progress import Progress as Report
 
 console = Console(stderr=True, highlight=False)
 

@@ -14,9 +14,10 @@ from pydantic import SecretStr
 
 from connector import console
 from connector.errors import Bug
-from connector.jobs.run import Progress, Run, open_run
+from connector.jobs.run import Run, open_run
 from connector.jobs.sync import sync
 from connector.jobs.train import standing_model
+from connector.progress import Progress
 from connector.settings import Settings
 
 

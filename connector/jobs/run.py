@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from connector.errors import BadSetting, Refused
 from connector.mirror import Mirror
 from connector.platform import Platform
 from connector.platforms.files.mapping import property_name, read_mapping
+from connector.progress import Progress, silent
 from connector.registry import connect
 from connector.settings import Settings
 from manifests import Property, platform_scores, properties
@@ -23,13 +24,6 @@ from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Options, Predictor
 
 log = logging.getLogger(__name__)
-
-#: What is under way, how far, of how many (None: unknown).
-Progress = Callable[[str, int, int | None], None]
-
-
-def silent(stage: str, done: int, total: int | None) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
