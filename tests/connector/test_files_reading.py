@@ -58,6 +58,7 @@ def zipped(content: bytes, *names: str) -> bytes:
         PLAIN.replace("Köln", "'Köln'").replace("b", "'b'").encode(),
         ("\n" + PLAIN.rstrip("\n")).encode(),
     ],
+    ids=lambda content: "content",  # archives hold the time: no name to know a test by in two processes
 )
 def test_content_says_what_a_file_is(tmp_path: Path, content: bytes) -> None:
     tables = load(tmp_path, CONTACTS, leads_csv=content)
@@ -202,6 +203,7 @@ def test_times_that_are_none(tmp_path: Path, time: str) -> None:
         (b"PAR1 is not enough", "damaged"),
         (b"name,age\n1,2\n", "no column 'id'"),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else None,
 )
 def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(BadSetting, match=words) as raised:
