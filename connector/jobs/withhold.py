@@ -170,8 +170,11 @@ def keep_arms(run: Run) -> None:
 def _keep_plan(run: Run, draw: Draw) -> None:
     """Fix how many contacts one look needs, before the first outcome: once for each experiment."""
     goal, predictor, salt = draw.task.goal.name, draw.task.predictor.name, draw.holdout.salt
-    standing = f"select 1 from store.holdout where {draw.where} and ended_at is null limit 1"
-    if run.mirror.connection.execute(standing).fetchall():
+    begins = (
+        f"select 1 where exists (from arms where {draw.where} and fresh) "
+        f"and not exists (from store.holdout where {draw.where} and ended_at is null)"
+    )
+    if not run.mirror.connection.execute(begins).fetchall():
         return
     planned = plan(run, draw.task, draw.holdout)
     run.mirror.connection.execute(

@@ -1,4 +1,4 @@
-"""Holdout and shadow mode, from outside: a pretend HubSpot over real HTTP, what stands there, what is kept."""
+"""Holdout and shadow mode over real HTTP: what stands on a pretend HubSpot account, and what is kept."""
 
 import time
 from collections.abc import Iterator
@@ -7,13 +7,31 @@ from typing import Any
 
 import pytest
 
+from connector.jobs.install import install
+from connector.jobs.measure import measure
+from connector.jobs.push import push
+from connector.jobs.run import Run, open_run
+from connector.jobs.score import score
+from connector.jobs.shadow import shadow_report
+from connector.jobs.sync import sync
+from connector.settings import load
 from tests.connector.portal import Portal, leadlight, portal
 from tests.made_up import write_leads
 
 ROWS = 600
 GOAL = '[goal]\ncolumn = "y"\nequals = "yes"\n'
 HOLDOUT = GOAL + '[holdout]\nshare = 0.2\nsalt = "spring"\n'
+SHADOW = f'shadow = true\ncompare_to = "leadlight_score"\n{HOLDOUT}'
 ACTING = ("score", "grade", "probability", "reasons", "confidence")
+
+
+def push_alone(run: Run, **options: Any) -> dict[str, Any]:
+    """Nothing changed on the platform since the last pull: searching it would take most of a test's time."""
+    scored = score(run)
+    return {"pushed": push(run, scored, **options).to_json(), "gates": scored.trained.gates}
+
+
+JOBS = {"sync": sync, "push": push_alone, "measure": measure, "shadow": shadow_report, "install": install}
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +42,22 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
+def folder(account: Portal, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state whose models are trained, after a sync without holdout or shadow."""
+    folder = tmp_path_factory.mktemp("work")
+    run(account, folder, GOAL, "sync")
+    return folder
 
 
-def run(account: Portal, folder: Path, settings: str, *arguments: str) -> dict[str, Any]:
+def run(account: Portal, folder: Path, settings: str, job: str, **options: Any) -> dict[str, Any]:
+    """A job as the command would run it, in this process: training is what takes long, and it is done once."""
     (folder / "leadlight.toml").write_text(settings, encoding="utf-8")
-    code, result, err = leadlight([*arguments, "--json"], account.environment(folder / "state"), folder)
-    assert code == 0, err
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in account.environment(folder / "state").items():
+            patch.setenv(name, value)
+        with open_run(load(folder / "leadlight.toml"), job) as opened:
+            result: dict[str, Any] = JOBS[job](opened, **options)  # type: ignore[operator]
+            opened.done(result)
     return result
 
 
@@ -39,101 +65,99 @@ def held(account: Portal) -> set[str]:
     return {key for key, values in account.contacts().items() if values.get("leadlight_holdout") == "true"}
 
 
-def values(account: Portal, *names: str) -> dict[str, dict[str, str]]:
-    return {
-        key: {name: found[name] for name in names if found.get(name)} for key, found in account.contacts().items()
-    }
+def standing(account: Portal, name: str) -> dict[str, str]:
+    return {key: found[name] for key, found in account.contacts().items() if found.get(name)}
 
 
-def test_the_life_of_a_holdout(account: Portal, folder: Path) -> None:
-    dry = run(account, folder, HOLDOUT, "sync", "--dry-run")
-    assert dry["pushed"]["changed"] > 0
-    assert not any(values(account, "leadlight_holdout").values())
-    first = run(account, folder, HOLDOUT, "sync")
-    assert first["gates"]["lead_score"]["passed"] is True
-    contacts = account.contacts()
-    open_ones = {key for key, found in contacts.items() if found["y"] == "no"}
+def written(account: Portal) -> int:
+    return sum(count for endpoint, count in account.calls().items() if endpoint.endswith("/batch/update"))
+
+
+def test_held_out_contacts_hold_no_acting_value(account: Portal, folder: Path) -> None:
+    scored = set(standing(account, "leadlight_score"))
+    before = written(account)
+    dry = run(account, folder, HOLDOUT, "push", dry_run=True)
+    assert dry["pushed"]["changed"] == len(scored)
+    assert written(account) == before
+    assert run(account, folder, HOLDOUT, "measure")["predictions"]["lead_score"]["experiment"] is None
+    result = run(account, folder, HOLDOUT, "push")
+    assert result["gates"]["lead_score"]["passed"] is True
     inside = held(account)
-    assert 0.13 * len(open_ones) < len(inside) < 0.27 * len(open_ones)
-    for key, found in contacts.items():
+    assert 0.13 * len(scored) < len(inside) < 0.27 * len(scored)
+    for key, found in account.contacts().items():
+        has = [name for name in ACTING if found.get(f"leadlight_{name}")]
         if key in inside:
-            assert not any(found.get(f"leadlight_{name}") for name in ACTING), key
-        elif key in open_ones:
-            assert all(found.get(f"leadlight_{name}") for name in ACTING[:2]), key
+            assert has == [], key
+        elif key in scored:
+            assert has[:3] == list(ACTING[:3]), key
             assert found["leadlight_holdout"] == "false"
         else:
+            assert found["y"] == "yes"
             assert not found.get("leadlight_holdout")
 
-    plan = run(account, folder, HOLDOUT, "measure", "--lift", "0.5")["predictions"]["lead_score"]
-    assert plan["plan"]["lift"] == 0.5
-    assert plan["plan"]["contacts"] > 0
-    experiment = plan["experiment"]
-    assert experiment["assigned"] == {"holdout": len(inside), "rest": len(open_ones) - len(inside)}
-    assert 0 < sum(experiment["acted_on"].values()) < len(open_ones)
-    assert sum(experiment["waiting"].values()) == sum(experiment["acted_on"].values())
+    found = run(account, folder, HOLDOUT, "measure", wanted_lift=0.5)["predictions"]["lead_score"]
+    assert found["plan"]["lift"] == 0.5
+    assert found["plan"]["contacts"] > 0
+    experiment = found["experiment"]
+    assert experiment["assigned"] == {"holdout": len(inside), "rest": len(scored) - len(inside)}
+    assert 0 < sum(experiment["acted_on"].values()) < len(scored)
+    assert experiment["waiting"] == experiment["acted_on"]
     assert experiment["may_look"] == {"any_time": False, "planned": False}
 
-    # an edit moves scores, not arms; a second sync has nothing to write
+
+def test_arms_outlive_edits_and_end_with_the_setting(account: Portal, folder: Path) -> None:
+    run(account, folder, HOLDOUT, "push")
+    inside = held(account)
     someone = min(inside, key=int)
     account.edit(someone, pricing_visits="14", industry="Software")
     time.sleep(1.1)
     run(account, folder, HOLDOUT, "sync")
     assert held(account) == inside
     assert not account.contacts()[someone].get("leadlight_score")
-    time.sleep(1.1)
-    assert run(account, folder, HOLDOUT, "sync")["pushed"]["changed"] == 0
+    assert run(account, folder, HOLDOUT, "push")["pushed"]["changed"] == 0
 
-    # another salt is another draw; the same one again is the same draw, in a state folder that knows nothing
-    run(account, folder, HOLDOUT.replace("spring", "autumn"), "sync")
-    other = held(account)
-    assert len(other & inside) < 0.5 * len(inside)
-    fresh = folder / "fresh"
-    fresh.mkdir()
-    run(account, fresh, HOLDOUT, "sync")
+    run(account, folder, HOLDOUT.replace("spring", "autumn"), "push")
+    assert len(held(account) & inside) < 0.5 * len(inside)
+    run(account, folder, HOLDOUT, "push")
     assert held(account) == inside
 
-    # off: nothing is held back, the flag is cleared
-    run(account, fresh, GOAL, "sync")
-    after = account.contacts()
-    assert not any(found.get("leadlight_holdout") for found in after.values())
-    assert {key for key, found in after.items() if found.get("leadlight_score")} == open_ones
-    over = run(account, fresh, GOAL, "measure")
+    run(account, folder, GOAL, "push")
+    assert standing(account, "leadlight_holdout") == {}
+    assert inside < set(standing(account, "leadlight_score"))
+    over = run(account, folder, GOAL, "measure")
     assert over["on"] is False
     assert over["predictions"]["lead_score"]["experiment"]["ended"] is not None
 
 
-def test_the_shadow_and_out_of_it(account: Portal, tmp_path: Path) -> None:
-    run(account, tmp_path, GOAL, "sync")
-    real = values(account, "leadlight_score", "leadlight_model", "leadlight_scored_at")
-    shadowed = f'shadow = true\ncompare_to = "leadlight_score"\n{HOLDOUT}'
-    plans = run(account, tmp_path, shadowed, "install", "--dry-run")["properties"]
+def test_the_shadow_leaves_the_real_values_alone_until_promotion(account: Portal, folder: Path) -> None:
+    run(account, folder, GOAL, "push")
+    names = ("leadlight_score", "leadlight_grade", "leadlight_model", "leadlight_scored_at")
+    real = {name: standing(account, name) for name in names}
+    plans = run(account, folder, SHADOW, "install", dry_run=True)["properties"]
     assert {plan["name"] for plan in plans if plan["action"] == "create"} >= {"leadlight_shadow_score"}
     assert all(plan["name"].startswith("leadlight_shadow_") for plan in plans)
-    run(account, tmp_path, shadowed, "sync")
-    assert values(account, *next(iter(real.values()))) == real
-    now = account.contacts()
-    for key, found in real.items():
-        assert now[key].get("leadlight_shadow_score") == found.get("leadlight_score"), key
-        assert not now[key].get("leadlight_holdout")
-        assert not now[key].get("leadlight_shadow_holdout")
-    scored = [key for key, found in now.items() if found.get("leadlight_shadow_grade")]
-    assert now[scored[0]]["leadlight_shadow_model"]
+    run(account, folder, SHADOW, "push")
+    assert {name: standing(account, name) for name in names} == real
+    assert standing(account, "leadlight_shadow_score") == real["leadlight_score"]
+    assert set(standing(account, "leadlight_shadow_model")) == set(real["leadlight_score"])
+    assert standing(account, "leadlight_holdout") == standing(account, "leadlight_shadow_holdout") == {}
 
-    account.edit(scored[0], y="yes")
+    converted, other, *_ = sorted(real["leadlight_score"], key=int, reverse=True)
+    account.edit(converted, y="yes")
     time.sleep(1.1)
-    run(account, tmp_path, shadowed, "sync")
-    report = run(account, tmp_path, shadowed, "measure", "--shadow")["predictions"]["lead_score"]
-    assert report["contacts"] == len(scored)
+    run(account, folder, SHADOW, "sync")
+    report = run(account, folder, SHADOW, "shadow")["predictions"]["lead_score"]
+    assert report["contacts"] == len(real["leadlight_score"])
     assert report["agreement"]["rank_correlation"] > 0.99
+    assert report["outcomes"][real["leadlight_grade"][converted]]["outcomes"] == 1
     assert sum(row["outcomes"] for row in report["outcomes"].values()) == 1
     assert report["ranking"] is None
 
-    # promotion: the real ones again, and nothing is left in the shadow
-    run(account, tmp_path, GOAL, "sync")
-    promoted = account.contacts()
-    assert not any(found.get("leadlight_shadow_score") for found in promoted.values())
-    assert not promoted[scored[0]].get("leadlight_score")
-    assert promoted[scored[1]]["leadlight_score"] == real[scored[1]]["leadlight_score"]
+    run(account, folder, GOAL, "push")
+    assert standing(account, "leadlight_shadow_score") == standing(account, "leadlight_shadow_model") == {}
+    promoted = standing(account, "leadlight_score")
+    assert converted not in promoted
+    assert promoted[other] == real["leadlight_score"][other]
 
 
 def test_a_report_on_no_shadow_names_the_setting(account: Portal, tmp_path: Path) -> None:
