@@ -144,6 +144,9 @@ class RatioCheck:
     def ok(self) -> bool:
         return self.p_value >= RATIO_ALARM
 
+    def to_json(self) -> dict[str, float | bool]:
+        return {**{name: round(value, 6) for name, value in vars(self).items()}, "ok": self.ok}
+
 
 def sample_ratio(in_holdout: int, contacts: int, expected: float) -> RatioCheck | None:
     """Chi-square test of the holdout's size against `expected`, the sum of the shares at which its contacts were

@@ -55,15 +55,16 @@ def measure(
             run.done(answer.result)
         for key, figures in answer.result["predictions"].items():
             console.heading(f"{key.replace('_', ' ').capitalize()}: {figures['goal']}")
-            for line in _shadow_lines(figures) if shadow else _lines(figures):
+            for line in _shadow_lines(figures) if shadow else _lines(figures, on=answer.result["on"]):
                 console.say(line)
 
 
-def _lines(figures: Reading[str, Any]) -> list[str]:
+def _lines(figures: Reading[str, Any], *, on: bool) -> list[str]:
     lines = _plan_lines(figures["plan"])
     experiment = figures["experiment"]
     if experiment is None:
-        return [*lines, "Nobody is held out yet: [holdout] in leadlight.toml turns it on."]
+        how = "the next sync draws." if on else "[holdout] in leadlight.toml turns it on."
+        return [*lines, f"Nobody is held out yet: {how}"]
     rest, holdout = experiment["rest"], experiment["holdout"]
     lines.append(
         f"Since {experiment['since'][:10]}: {rest['outcomes']:,} of {rest['contacts']:,} reached the goal, "

@@ -109,7 +109,7 @@ def _result(run: Run, experiment: _Experiment) -> dict[str, Any]:
         "lift": gain.to_json(),
         "difference": gap.to_json(),
         "planned_look": look,
-        "sample_ratio": None if ratio is None else {**vars(ratio), "ok": ratio.ok},
+        "sample_ratio": None if ratio is None else ratio.to_json(),
         "may_look": {"any_time": worth, "planned": look["reached"]},
         "verdict": _verdict(gap, worth=worth, ratio_ok=ratio is None or ratio.ok),
     }
