@@ -140,14 +140,38 @@ def test_arms_stick_whatever_the_share_and_newcomers_are_drawn(mirror: Mirror) -
     some = dict.fromkeys(IDS[:400], "A")
     pushed(at(mirror, START), some)
     first = arms(mirror)
-    pushed(at(mirror, START + DAY, holdout={"share": 0.5}), graded())
+    desired = pushed(at(mirror, START + DAY, holdout={"share": 0.5}), graded())
     second = arms(mirror)
+    flags = {key: "true" if arm == "holdout" else "false" for key, arm in second.items()}
+    assert {key: value for (key, name), value in desired.items() if name == "leadlight_holdout"} == flags
     assert {key: second[key] for key in first} == first
     newcomers = [second[key] for key in IDS[400:]]
     assert abs(newcomers.count("holdout") - 400) < 60
     found = experiment(at(mirror, START + 2 * DAY, holdout={"share": 0.5, "act_on": ["A", "B", "C", "D"]}))
     assert found["sample_ratio"]["expected_share"] == pytest.approx((400 * 0.2 + 800 * 0.5) / 1200)
     assert found["sample_ratio"]["ok"] is True
+
+
+def test_an_experiment_that_was_switched_off_ends_and_one_after_it_starts_anew(mirror: Mirror) -> None:
+    pushed(at(mirror, START), graded(1))
+    drawn = arms(mirror)
+    ended = START + 10 * DAY
+    desired = pushed(at(mirror, ended, holdout=None), graded(1))
+    assert {value for (_, name), value in desired.items() if name == "leadlight_holdout"} == {None}
+    assert {value for (_, name), value in desired.items() if name == "leadlight_grade"} == {"A"}
+    submits(mirror, dict.fromkeys(IDS[:100], ended + DAY))
+    over = experiment(at(mirror, START + 50 * DAY, holdout=None))
+    assert over["ended"] == f"{ended:%Y-%m-%dT%H:%M:%SZ}"
+    # its windows reach beyond its end: nobody's days were spent in it
+    assert sum(over["waiting"].values()) == len(IDS)
+
+    again = START + 20 * DAY
+    pushed(at(mirror, again), graded(1))
+    assert arms(mirror) == drawn
+    assert sum(experiment(at(mirror, START + 40 * DAY))["waiting"].values()) == len(IDS)
+    found = experiment(at(mirror, again + 30 * DAY))
+    assert found["rest"]["contacts"] + found["holdout"]["contacts"] == len(IDS)
+    assert found["rest"]["outcomes"] + found["holdout"]["outcomes"] == 0
 
 
 def test_what_would_have_stood_is_kept(mirror: Mirror) -> None:
