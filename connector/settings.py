@@ -13,12 +13,30 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connector.errors import BadSetting
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Holdout(BaseModel):
+    """`[holdout]`: a random share of contacts that gets no acting value, so that the lift can be measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Of the contacts that a prediction can be made for; 0: nobody is held out.
+    share: float = Field(default=0.1, ge=0.0, le=0.5)
+    predictors: tuple[Literal["lead_score", "send_time", "segments"], ...] = ("lead_score",)
+    #: Another salt is another draw, and a new experiment.
+    salt: str = "1"
+    #: Grades on which somebody acts; contacts that never had one are not compared.
+    act_on: tuple[Literal["A", "B", "C", "D"], ...] = ("A", "B")
+    #: Days after which a contact's outcome is counted; absent: the goal's horizon.
+    window_days: int | None = Field(default=None, ge=1, le=1825)
+    #: The lift that the holdout is planned to show: 0.1 is a tenth more outcomes.
+    lift: float = Field(default=0.1, gt=0.0, le=10.0)
 
 
 class Settings(BaseSettings):
@@ -61,6 +79,13 @@ class Settings(BaseSettings):
     #: A run that would change more contacts than this stops before its first write. Absent: no cap.
     max_changes: int | None = Field(default=None, ge=0)
 
+    #: Absent: nobody is held out.
+    holdout: Holdout | None = None
+    #: Write to a second set of properties (`<prefix>_shadow_…`) and leave the real ones alone.
+    shadow: bool = False
+    #: The same, and the report gives its verdict after so many weeks.
+    shadow_weeks: int | None = Field(default=None, ge=1, le=52)
+
     @field_validator("hubspot_base_url")
     @classmethod
     def _https_beyond_loopback(cls, value: str) -> str:
@@ -80,6 +105,11 @@ class Settings(BaseSettings):
             except (KeyError, ValueError, OSError) as error:
                 raise ValueError("is no IANA time zone (Europe/Berlin, America/New_York, UTC)") from error
         return value
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether what is written goes to the shadow set of properties."""
+        return self.shadow or self.shadow_weeks is not None
 
     @classmethod
     def settings_customise_sources(  # the signature is the library's

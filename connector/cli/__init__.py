@@ -2,7 +2,7 @@
 
 import typer
 
-from connector.cli import account, pipeline, trying
+from connector.cli import account, measuring, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -21,6 +21,7 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     account.install,
+    measuring.measure,
     trying.sandbox,
     trying.demo,
 )

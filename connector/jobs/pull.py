@@ -55,5 +55,5 @@ def request(run: Run, *, full: bool = False) -> PullRequest:
         history=any(goal.get("event") is not None for goal in given) or not given,
         goal_columns=columns,
         full=full,
-        ours=tuple(entry.name for entry in run.properties()),
+        ours=run.our_names(),
     )

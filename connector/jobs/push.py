@@ -15,6 +15,7 @@ from connector.errors import LeadlightError, Refused
 from connector.jobs.install import ensure_installed
 from connector.jobs.run import Run
 from connector.jobs.score import Scored, property_options
+from connector.jobs.withhold import keep_arms, withhold
 from connector.platform import Outcome, Write
 from manifests import Property
 from scoring.engine import literal, quoted
@@ -55,6 +56,7 @@ def push(
     if dry_run:
         pushed.changed, pushed.values = plan.contacts, plan.values
         return pushed
+    keep_arms(run)
     if plan.contacts:
         ensure_installed(run, _wanted(run, scored))
         run.mirror.ledger.plan_writes(run.id, plan.table(limit))
@@ -65,7 +67,7 @@ def push(
 def _wanted(run: Run, scored: Scored) -> list[Property]:
     """Our properties, with the options that the models bring."""
     options = {
-        task.names(run.settings.prefix).get("leadlight_segment"): property_options(task, scored.trained)
+        task.names(run.prefix).get("leadlight_segment"): property_options(task, scored.trained)
         for task in run.tasks()
         if task.predictor.name == "segments"
     }
@@ -122,7 +124,7 @@ class _Plan:
     def table(self, limit: int | None) -> Any:
         """The rows for the ledger, of the `limit` contacts that matter most: cleared values first, then by
         score."""
-        score = f"{self.run.settings.prefix}_score"
+        score = f"{self.run.prefix}_score"
         return self.run.mirror.connection.sql(f"""
             with worth as (
                 select contact_id,
@@ -141,7 +143,7 @@ class _Plan:
             (name, task.key, model.version)
             for task in self.run.tasks()
             if (model := self.scored.trained.models.get(task.key)) is not None
-            for name in task.names(self.run.settings.prefix).values()
+            for name in task.names(self.run.prefix).values()
         ]
         values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
         return f"select * from (values {values}) entry(property, predictor, model)"
@@ -164,6 +166,7 @@ def _plan(run: Run, scored: Scored, names: list[str]) -> _Plan:
         """)
     finally:
         connection.unregister("computed_now")
+    withhold(run, scored)
     run.mirror.ledger.differences("desired", into="planned")
     _add_marks(run, scored)
     [(changed, values)] = connection.execute("select count(distinct contact_id), count(*) from planned").fetchall()
@@ -184,7 +187,7 @@ def _long(names: list[str]) -> str:
 
 def _add_marks(run: Run, scored: Scored) -> None:
     """Model and time go along with another value; by themselves they are no reason to write."""
-    prefix = run.settings.prefix
+    prefix = run.prefix
     versions = "; ".join(model.version for _, model in sorted(scored.trained.models.items()))
     marks = {f"{prefix}_model": versions, f"{prefix}_scored_at": f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}"}
     values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in marks.items())

@@ -17,7 +17,7 @@ from connector.progress import Progress, silent
 from connector.registry import connect
 from connector.settings import Settings
 from manifests import Property, platform_scores, properties
-from scoring.engine import DuckEngine
+from scoring.engine import DuckEngine, literal
 from scoring.errors import ScoringError
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
@@ -105,12 +105,40 @@ class Run:
         ]
         return tasks
 
+    @property
+    def prefix(self) -> str:
+        """Prefix of the names that are written: the shadow set's in shadow mode."""
+        return shadow_prefix(self.settings) if self.settings.shadowed else self.settings.prefix
+
     def properties(self) -> list[Property]:
-        """Our properties under the names they have on this account, those of further goals too."""
-        prefix = self.settings.prefix
+        """What is to be installed: our properties under the names they have on this account, those of further
+        goals too; in shadow mode the shadow set."""
+        if self.settings.shadowed:
+            return [replace(entry, label=f"{entry.label} (shadow)") for entry in self._shadow_set()]
+        return self._named(self.settings.prefix)
+
+    def our_names(self) -> tuple[str, ...]:
+        """Names of all properties that are ours, whether installed or not: never features, never a goal. Those of
+        the shadow set too, from the first time it is used."""
+        shadow = self._shadow_set() if self.settings.shadowed or self._ever_shadowed() else []
+        return tuple(entry.name for entry in [*self._named(self.settings.prefix), *shadow])
+
+    def _ever_shadowed(self) -> bool:
+        standing = literal(f'"{shadow_prefix(self.settings)}_')
+        found = self.mirror.connection.execute(
+            "select 1 where exists (from store.shadow) "
+            f"or exists (from store.contacts where contains(ours, {standing}))"
+        )
+        return bool(found.fetchall())
+
+    def _shadow_set(self) -> list[Property]:
+        """Nobody is held out of what nobody acts on."""
+        return [entry for entry in self._named(shadow_prefix(self.settings)) if entry.predictor != "holdout"]
+
+    def _named(self, prefix: str) -> list[Property]:
         named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
         further = sorted(name for name in declared_goals(self.settings) if name != "default")
-        per_goal = [entry for entry in named if entry.predictor == "lead_score"]
+        per_goal = [entry for entry in named if entry.predictor in ("lead_score", "holdout")]
         return named + [
             replace(entry, name=f"{entry.name}_{goal}", label=f"{entry.label} ({goal})")
             for goal in further
@@ -130,7 +158,8 @@ class Run:
     def _never_features(self) -> frozenset[str]:
         """The user's choice, our own properties, and the platform's predictions but the one to compare with."""
         rivals = platform_scores(self.platform.name) - {self.settings.compare_to}
-        return frozenset(self.settings.excluded) | rivals | {entry.name for entry in self.properties()}
+        ours = {entry.name for entry in [*self._named(self.settings.prefix), *self._shadow_set()]}
+        return frozenset(self.settings.excluded) | rivals | ours
 
     def _has_property(self, name: str) -> bool:
         found = self.mirror.connection.execute(
@@ -161,6 +190,11 @@ class Run:
             live=self.platform.name != "files",
             gates=settings.gates,
         )
+
+
+def shadow_prefix(settings: Settings) -> str:
+    """What the names of the shadow set begin with."""
+    return f"{settings.prefix}_shadow"
 
 
 def declared_goals(settings: Settings) -> dict[str, Mapping[str, Any]]:

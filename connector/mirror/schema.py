@@ -88,6 +88,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create table store.outcomes (run_id varchar not null, contact_id varchar not null, "
         "state varchar not null, modified_at timestamp, request_id varchar, error varchar, settled_at timestamp)",
     ),
+    (
+        # Experiments. share: at which the contact was drawn; assigned_at: since when the arm takes effect;
+        # ended_at: when the experiment did, null while it goes on; "values": what would have stood on the record.
+        """create table store.holdout (contact_id varchar not null, goal varchar not null,
+            predictor varchar not null, salt varchar not null, arm varchar not null, share double not null,
+            assigned_at timestamp not null, ended_at timestamp, score double, grade varchar,
+            "values" varchar not null)""",
+        # since: when the contact would first have had this grade ('': a predictor without grades)
+        """create table store.holdout_grades (contact_id varchar not null, goal varchar not null,
+            predictor varchar not null, salt varchar not null, grade varchar not null,
+            since timestamp not null)""",
+        # contacts: after how many one look is fixed; null where no base rate was known
+        """create table store.holdout_plans (goal varchar not null, predictor varchar not null,
+            salt varchar not null, planned_at timestamp not null, contacts bigint, plan varchar not null)""",
+        # Each contact's first value in shadow mode, and what the customer's own score was then.
+        """create table store.shadow (contact_id varchar not null, goal varchar not null, since timestamp not null,
+            probability double, score double, grade varchar, present double)""",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

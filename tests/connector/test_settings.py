@@ -88,3 +88,16 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "leadlight.toml").write_text("mapping = 'mapping.toml'", encoding="utf-8")
     assert load(folder / "leadlight.toml").mapping == folder / "mapping.toml"
+
+
+def test_a_holdout_is_off_unless_asked_for_and_its_keys_are_checked(tmp_path: Path) -> None:
+    assert load().holdout is None
+    config = tmp_path / "holdout.toml"
+    config.write_text('[holdout]\nsalt = "spring"\n', encoding="utf-8")
+    holdout = load(config).holdout
+    assert holdout is not None
+    assert (holdout.share, holdout.predictors, holdout.act_on) == (0.1, ("lead_score",), ("A", "B"))
+    for wrong, named in (("share = 0.9", "holdout.share"), ('predictors = ["x"]', "holdout.predictors")):
+        config.write_text(f"[holdout]\n{wrong}\n", encoding="utf-8")
+        with pytest.raises(BadSetting, match=named):
+            load(config)
