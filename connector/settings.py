@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     hubspot_client_secret: SecretStr | None = None
     hubspot_api_version: str = "2026-09"
 
+    salesforce_base_url: str | None = None
+    salesforce_client_id: str | None = None
+    salesforce_client_secret: SecretStr | None = None
+    salesforce_username: str | None = None
+    salesforce_audience: str | None = None
+    salesforce_private_key: SecretStr | None = None
+    salesforce_webhook_secret: SecretStr | None = None
+    salesforce_hmac_secret: SecretStr | None = None
+
     #: Share of the platform's call limits that is left to the customer's other integrations.
     spare_calls: float = Field(default=0.1, ge=0.0, le=0.9)
     #: How far back a pull looks for records that the platform's search index was late with.

@@ -21,6 +21,12 @@ import pyarrow as pa
 
 from scoring.tables import TABLES, empty
 
+#: DuckDB's settings: nothing is downloaded, and standard output is the caller's.
+LOCAL: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "enable_progress_bar": "false",
+}
+
 _DUCKDB_PRELUDE = (
     "create or replace temp macro local_ts(ts, tz) as timezone(tz, timezone('UTC', ts))",
     "create or replace temp macro secs_between(a, b) as date_diff('second', a, b)",
@@ -59,7 +65,7 @@ class DuckEngine:
     @classmethod
     def in_memory(cls, tables: Mapping[str, pa.Table] | None = None) -> "DuckEngine":
         """An engine over the given canonical tables; those not given are there without rows."""
-        engine = cls(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
+        engine = cls(duckdb.connect(config=LOCAL))
         given = dict(tables or {})
         for name in TABLES:
             engine.put(name, given.pop(name, empty(name)))

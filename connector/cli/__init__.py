@@ -1,7 +1,11 @@
 """The command line: arguments and printing, nothing else. One module a group of commands."""
 
+import json
+import sys
+
 import typer
 
+from connector import console
 from connector.cli import account, measuring, pipeline, trying
 
 app = typer.Typer(
@@ -30,5 +34,14 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point of the `leadlight` command."""
-    app()
+    """Entry point of the `leadlight` command. Wrong use says so in JSON too where JSON was asked for."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        code = 1
+    except typer.TyperException as wrong:
+        console.problem("Error", f"{wrong.format_message()} (leadlight --help shows every command and option.)")
+        if "--json" in sys.argv:
+            sys.stdout.write(json.dumps({"error": wrong.format_message(), "kind": "UsageError"}) + "\n")
+        code = wrong.exit_code
+    raise SystemExit(code or 0)

@@ -140,6 +140,8 @@ def _config(folder: Path, memory_limit: str | None) -> dict[str, str | bool | in
     """No downloads at run time, and nothing of a customer's data outside the state folder, spills included."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
+        # Standard output belongs to the command's JSON.
+        "enable_progress_bar": "false",
         "autoload_known_extensions": "false",
         "temp_directory": str(folder / "spill"),
     }
