@@ -14,18 +14,13 @@ floating literals as `86400.0e0`, `row_number()` with a full ordering for 'lates
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
 from scoring.tables import TABLES, empty
-
-#: DuckDB's settings: nothing is downloaded, and standard output is the caller's.
-LOCAL: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "enable_progress_bar": "false",
-}
 
 _DUCKDB_PRELUDE = (
     "create or replace temp macro local_ts(ts, tz) as timezone(tz, timezone('UTC', ts))",
@@ -65,7 +60,7 @@ class DuckEngine:
     @classmethod
     def in_memory(cls, tables: Mapping[str, pa.Table] | None = None) -> "DuckEngine":
         """An engine over the given canonical tables; those not given are there without rows."""
-        engine = cls(duckdb.connect(config=LOCAL))
+        engine = cls(connect())
         given = dict(tables or {})
         for name in TABLES:
             engine.put(name, given.pop(name, empty(name)))
@@ -92,6 +87,18 @@ class DuckEngine:
         except duckdb.CatalogException:
             return {}
         return {row[0]: row[1] for row in rows}
+
+
+def connect(path: Path | str = ":memory:", *, read_only: bool = False, **config: str) -> duckdb.DuckDBPyConnection:
+    """DuckDB that downloads nothing, counts in UTC and leaves standard output to its caller."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        **config,
+    }
+    connection = duckdb.connect(path, read_only=read_only, config=settings)
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
+    return connection
 
 
 def quoted(name: str) -> str:

@@ -12,6 +12,7 @@ import duckdb
 from connector.errors import StateMismatch
 from connector.mirror.sql import first, now, transaction
 from connector.platform import Account
+from scoring import engine
 
 FILE = "mirror.duckdb"
 
@@ -122,11 +123,10 @@ def connect(
     if read_only and not path.exists():
         raise StateMismatch(f"There is no mirror in {folder} yet: run `leadlight pull` first.")
     try:
-        connection = duckdb.connect(path, read_only=read_only, config=_config(folder, memory_limit))
+        connection = engine.connect(path, read_only=read_only, **_config(folder, memory_limit))
     except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException) as error:
         raise StateMismatch(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
     try:
-        connection.execute("set TimeZone = 'UTC'")
         path.chmod(0o600)
         migrate(connection, path, read_only=read_only)
         _check_account(connection, folder, account)
@@ -136,15 +136,9 @@ def connect(
     return connection
 
 
-def _config(folder: Path, memory_limit: str | None) -> dict[str, str | bool | int | float | list[str]]:
+def _config(folder: Path, memory_limit: str | None) -> dict[str, str]:
     """No downloads at run time, and nothing of a customer's data outside the state folder, spills included."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        # Standard output belongs to the command's JSON.
-        "enable_progress_bar": "false",
-        "autoload_known_extensions": "false",
-        "temp_directory": str(folder / "spill"),
-    }
+    config = {"autoload_known_extensions": "false", "temp_directory": str(folder / "spill")}
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
     return config

@@ -13,7 +13,7 @@ from connector.sandbox import times
 from connector.sandbox.engagement import EMAIL_EVENTS, OCCURRENCES, Consent, Form, Submission, Timeline
 from connector.sandbox.ids import Ids
 from connector.sandbox.state import Portal, Record
-from scoring.engine import LOCAL
+from scoring.engine import connect
 
 _EMAIL_TYPES = {
     "email_sent": "SENT",
@@ -97,7 +97,7 @@ def fill(account: Portal, tables: Mapping[str, pa.Table], contacts: Ids) -> None
     events = tables.get("events")
     if events is None or not events.num_rows:
         return
-    with duckdb.connect(config=LOCAL) as engine:
+    with connect() as engine:
         engine.register("events", events)
         engine.register("types", _table(kind=list(_EMAIL_TYPES), type=list(_EMAIL_TYPES.values())))
         engine.register("activities", _table(kind=list(_ACTIVITIES)))

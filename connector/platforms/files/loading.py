@@ -15,7 +15,7 @@ from connector.platform import page_schema
 from connector.platforms.files.definitions import Property, define, definitions
 from connector.platforms.files.mapping import Mapping, property_name, suggest, zones
 from connector.platforms.files.staging import Stage, Staged
-from scoring.engine import LOCAL, literal, quoted
+from scoring.engine import connect, literal, quoted
 from scoring.tables import TABLES
 
 #: Tables made in a way of their own; all others are their files' rows one below the other.
@@ -49,7 +49,7 @@ def load_tables(mapping: Mapping, goal_columns: Sequence[str] = ()) -> dict[str,
     goals = tuple(dict.fromkeys([*mapping.goal_columns(), *map(property_name, goal_columns)]))
     with (
         tempfile.TemporaryDirectory(prefix="leadlight-") as folder,
-        closing(duckdb.connect(config=LOCAL)) as connection,
+        closing(connect()) as connection,
     ):
         connection.execute("set TimeZone = 'UTC'")
         _register_zones(connection)
