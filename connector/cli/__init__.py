@@ -2,7 +2,7 @@
 
 import typer
 
-from connector.cli import account, pipeline, trying
+from connector.cli import account, explaining, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -20,6 +20,7 @@ COMMANDS = (
     pipeline.evaluate,
     pipeline.score,
     pipeline.push,
+    explaining.explain,
     account.install,
     trying.sandbox,
     trying.demo,
