@@ -48,7 +48,8 @@ class Reason:
     odds: float
     #: Score with it minus score without it.
     points: float
-    #: Whether it helped on rows that the model had not seen: only then it is named on the record.
+    #: Whether it helped on rows that the model had not seen, and is no missing value that speaks in favour:
+    #: only then it may be named on the record.
     proven: bool
     values: tuple[dict[str, Any], ...]
 
@@ -165,7 +166,7 @@ class _Subject:
             total,
             float(np.exp(total)),
             float(with_it - without),
-            bool(self.proven[members].any()),
+            bool(self.proven[members].any()) and not (total > 0 and np.isnan(own[told])),
             tuple(self._value(int(i), float(parts[i])) for i in members),
         )
 

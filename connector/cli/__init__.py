@@ -2,7 +2,7 @@
 
 import typer
 
-from connector.cli import account, explaining, pipeline, trying
+from connector.cli import account, explaining, models, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -21,6 +21,7 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     explaining.explain,
+    models.models,
     account.install,
     trying.sandbox,
     trying.demo,

@@ -78,7 +78,7 @@ def _score(told: Keyed[str, Any]) -> None:
 
 def _reasons(reasons: list[Keyed[str, Any]]) -> None:
     for one in reasons[:_SHOWN]:
-        unproven = "" if one["proven"] else " (not proven to matter)"
+        unproven = "" if one["proven"] else " (not a reason by itself)"
         console.say(f"  {one['points']:+5.1f} points, odds × {one['odds']:.2f}: {one['text']}{unproven}")
     if len(reasons) > _SHOWN:
         rest = sum(one["log_odds"] for one in reasons[_SHOWN:])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from connector.jobs import upkeep
 from connector.jobs.run import Run, Task, goal_json
 from scoring import model_store
 from scoring.predictors.base import Model
@@ -17,16 +18,21 @@ class Trained:
 
 
 def train(run: Run, *, only_missing: bool = False) -> Trained:
-    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands."""
+    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands, and those
+    whose time has come (`upkeep.look`)."""
     trained = Trained()
     for task in run.tasks():
-        previous = standing_model(run, task)
-        if previous is None or not only_missing:
+        model = previous = standing_model(run, task)
+        if only_missing and previous is not None:
+            model, due = upkeep.look(run, task, previous)
+        else:
+            due = "asked for"
+        if previous is None or due is not None:
             run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
-        model = previous if only_missing and previous is not None else _fit(run, task, previous, trained)
+            model = _fit(run, task, previous, trained)
         if model is not None:
             trained.models[task.key] = model
-            trained.gates[task.key] = gate_json(model)
+            trained.gates[task.key] = upkeep.with_staleness(run, gate_json(model))
     return trained
 
 
@@ -38,8 +44,7 @@ def _fit(run: Run, task: Task, previous: Model | None, trained: Trained) -> Mode
         return None
     model = task.predictor.train(context, previous)
     model = replace(model, meta={**model.meta, "goal": goal_json(task.goal)})
-    model_store.save(run.models, model)
-    return model
+    return upkeep.keep(run, task, model, previous)
 
 
 def standing_model(run: Run, task: Task) -> Model | None:

@@ -1,0 +1,92 @@
+"""Upkeep: whether a model is still good, when to train again, and which version comes into use."""
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from connector.jobs.run import Run, Task
+from scoring import model_history, model_store, upkeep
+from scoring.predictors.base import Model
+from scoring.reference import Population, weighty
+
+log = logging.getLogger(__name__)
+
+
+def look(run: Run, task: Task, model: Model) -> tuple[Model, str | None]:
+    """The model to use, and why it is time to train again (None: it is not).
+
+    Once per UTC day contacts are compared with those at training, and promises with what came of them: a level
+    that is off is set right, in a version of its own.
+    """
+    moved: tuple[str, ...] = ()
+    if task.predictor.name == "lead_score" and _new_day(run, model):
+        moved = _moved(run, task, model)
+        found = upkeep.matured(run.context(task.goal), model)
+        if found is not None and found.off:
+            model = upkeep.recalibrated(model, found, run.as_of)
+            model_store.save(run.models, model, in_use=False)
+            _crown(run, task, model, "recalibrated")
+    return model, upkeep.due(_newest(run, task, model), run.as_of, run.settings.retrain_days, moved)
+
+
+def _new_day(run: Run, model: Model) -> bool:
+    """Whether everyone is to be scored as of another day than before, and later than the model was made."""
+    scored = run.mirror.scored_day()
+    another = scored is None or scored[0] != run.as_of.date()
+    return another and "reference" in model.meta and model.meta["as_of"] < run.as_of.isoformat()
+
+
+def _moved(run: Run, task: Task, model: Model) -> tuple[str, ...]:
+    found = Population.now(run.context(task.goal), model).moved(model.meta["reference"])
+    for one in found["features"]:
+        log.info("%s moved since training (PSI %.2f)", one["name"], one["psi"])
+    return tuple(weighty(found))
+
+
+def _newest(run: Run, task: Task, model: Model) -> dict[str, Any]:
+    """The meta of the version trained last, in use or not."""
+    metas: list[dict[str, Any]] = [dict(model.meta)]
+    for version in model_store.versions(run.models, task.goal.name, task.predictor.name):
+        meta = model_store.read_meta(run.models, task.goal.name, task.predictor.name, version)
+        if meta.get("goal") == model.meta.get("goal"):
+            metas.append(meta)
+    return max(metas, key=lambda meta: str(meta.get("as_of") or meta.get("until") or ""))
+
+
+def keep(run: Run, task: Task, model: Model, previous: Model | None) -> Model:
+    """Store a model that was just fitted; returns the one in use: it, or the former where it is clearly worse."""
+    if previous is not None and previous.version == model.version:
+        return previous
+    choice: dict[str, Any] = {"champion": None, "replaced": True, "why": "The first model for this goal."}
+    context = run.context(task.goal)
+    meta = {"as_of": run.as_of.isoformat(), **model.meta}
+    if task.predictor.name == "lead_score":
+        population = Population.now(context, model)
+        meta |= {"reference": population.reference(), "drivers": population.drivers()}
+        if previous is not None:
+            run.progress("Comparing with the model in use", 0, None)
+            choice = upkeep.choose(context, previous, model)
+    elif previous is not None:
+        choice = {"champion": previous.version, "replaced": True, "why": "In use: the newest."}
+    model = replace(model, meta={**meta, "choice": choice})
+    model_store.save(run.models, model, in_use=False)
+    if previous is not None and not choice["replaced"]:
+        log.info("%s is kept aside, %s stays in use", model.version, previous.version)
+        return previous
+    _crown(run, task, model, "trained")
+    return model
+
+
+def _crown(run: Run, task: Task, model: Model, why: model_history.Why) -> None:
+    at = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    model_history.crown(run.models, task.goal.name, task.predictor.name, model.version, at, why)
+
+
+def with_staleness(run: Run, gate: dict[str, Any]) -> dict[str, Any]:
+    """A verdict, refused where an API was last read too long before the instant."""
+    if run.platform.name == "files":
+        return gate
+    row = run.mirror.connection.execute("select max(committed_at) from store.cursors").fetchone()
+    reason = upkeep.stale(None if row is None else row[0], run.as_of, run.settings.gates)
+    return gate if reason is None else {**gate, "passed": False, "reasons": [*gate["reasons"], reason]}
