@@ -17,7 +17,7 @@ from connector.settings import Settings
 
 
 @dataclass(frozen=True)
-class _Absent:
+class Offline:
     """Stands for a platform that is not asked anything."""
 
     name: str
@@ -45,7 +45,7 @@ def open_stored(
         last = _last_instant(mirror)
         if last is None and account.platform == "files":
             last = getattr(connect(settings), "last_time", lambda: None)()
-        platform = cast(Platform, _Absent(account.platform, last))
+        platform = cast(Platform, Offline(account.platform, last))
         yield Run("", command, settings, platform, mirror, as_of, started, progress)
 
 

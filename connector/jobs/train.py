@@ -1,12 +1,16 @@
 """Train: fit every predictor that has input, measure it on data it has not seen, keep the model as text."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connector.jobs import upkeep
 from connector.jobs.run import Run, Task, goal_json
 from scoring import model_store
+from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -15,6 +19,8 @@ class Trained:
 
     models: dict[str, Model] = field(default_factory=dict)
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: By task key, what was seen of a model's state once a day, and why it was trained again.
+    upkeep: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def train(run: Run, *, only_missing: bool = False) -> Trained:
@@ -23,11 +29,11 @@ def train(run: Run, *, only_missing: bool = False) -> Trained:
     trained = Trained()
     for task in run.tasks():
         model = previous = standing_model(run, task)
-        if only_missing and previous is not None:
-            model, due = upkeep.look(run, task, previous)
-        else:
-            due = "asked for"
-        if previous is None or due is not None:
+        look = upkeep.look(run, task, previous) if only_missing and previous is not None else None
+        if look is not None:
+            model = previous = look.model
+            trained.upkeep.update({task.key: look.seen} if look.seen else {})
+        if look is None or look.due is not None:
             run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
             model = _fit(run, task, previous, trained)
         if model is not None:
@@ -48,8 +54,12 @@ def _fit(run: Run, task: Task, previous: Model | None, trained: Trained) -> Mode
 
 
 def standing_model(run: Run, task: Task) -> Model | None:
-    """The model in use, unless the goal has changed its meaning since it was fitted."""
-    model = model_store.load(run.models, task.goal.name, task.predictor.name)
+    """The model in use, unless the goal has changed its meaning since it was fitted, or it cannot be used."""
+    try:
+        model = model_store.load(run.models, task.goal.name, task.predictor.name)
+    except ModelMismatch as problem:
+        log.warning("%s", problem)
+        return None
     if model is None or model.meta.get("goal") != goal_json(task.goal):
         return None
     return model

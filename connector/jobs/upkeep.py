@@ -1,7 +1,7 @@
 """Upkeep: whether a model is still good, when to train again, and which version comes into use."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,21 +13,43 @@ from scoring.reference import Population, weighty
 log = logging.getLogger(__name__)
 
 
-def look(run: Run, task: Task, model: Model) -> tuple[Model, str | None]:
-    """The model to use, and why it is time to train again (None: it is not).
+@dataclass(frozen=True)
+class Look:
+    """The model to use, why it is time to train again (None: it is not), and what was seen, for JSON."""
+
+    model: Model
+    due: str | None
+    seen: dict[str, Any]
+
+
+def look(run: Run, task: Task, model: Model) -> Look:
+    """Whether a model is still good.
 
     Once per UTC day contacts are compared with those at training, and promises with what came of them: a level
     that is off is set right, in a version of its own.
     """
+    seen: dict[str, Any] = {}
     moved: tuple[str, ...] = ()
     if task.predictor.name == "lead_score" and _new_day(run, model):
-        moved = _moved(run, task, model)
-        found = upkeep.matured(run.context(task.goal), model)
-        if found is not None and found.off:
-            model = upkeep.recalibrated(model, found, run.as_of)
-            model_store.save(run.models, model, in_use=False)
-            _crown(run, task, model, "recalibrated")
-    return model, upkeep.due(_newest(run, task, model), run.as_of, run.settings.retrain_days, moved)
+        run.progress("Comparing contacts with those at training", 0, None)
+        context = run.context(task.goal)
+        seen["moved"] = Population.now(context, model).moved(model.meta["reference"])
+        moved = tuple(weighty(seen["moved"]))
+        found = upkeep.matured(context, model)
+        if found is not None:
+            seen["matured"] = {**found.to_json(), "set_right": found.off}
+            model = _set_right(run, task, model, found) if found.off else model
+    due = upkeep.due(_newest(run, task, model), run.as_of, run.settings.retrain_days, moved)
+    if due is not None:
+        seen["trained_because"] = due
+    return Look(model, due, seen)
+
+
+def _set_right(run: Run, task: Task, model: Model, found: upkeep.Level) -> Model:
+    right = upkeep.recalibrated(model, found, run.as_of)
+    model_store.save(run.models, right, in_use=False)
+    _crown(run, task, right, "recalibrated")
+    return right
 
 
 def _new_day(run: Run, model: Model) -> bool:
@@ -35,13 +57,6 @@ def _new_day(run: Run, model: Model) -> bool:
     scored = run.mirror.scored_day()
     another = scored is None or scored[0] != run.as_of.date()
     return another and "reference" in model.meta and model.meta["as_of"] < run.as_of.isoformat()
-
-
-def _moved(run: Run, task: Task, model: Model) -> tuple[str, ...]:
-    found = Population.now(run.context(task.goal), model).moved(model.meta["reference"])
-    for one in found["features"]:
-        log.info("%s moved since training (PSI %.2f)", one["name"], one["psi"])
-    return tuple(weighty(found))
 
 
 def _newest(run: Run, task: Task, model: Model) -> dict[str, Any]:

@@ -1,15 +1,23 @@
 """`leadlight explain CONTACT`, from outside, on what a score left in the mirror."""
 
 import csv
+import json
+import time
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.jobs.explain import explain
-from connector.jobs.run import open_run
+from connector.jobs.run import Run, open_run, silent
 from connector.jobs.score import score
-from connector.jobs.stored import open_stored
+from connector.jobs.stored import Offline, open_stored
+from connector.mirror import Mirror
+from connector.platform import Account, Page, Platform, PullRequest
+from connector.platforms.files.platform import FilesPlatform
 from connector.settings import Settings
 from tests.connector.portal import leadlight
 from tests.made_up import write_leads
@@ -26,8 +34,18 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, di
         return folder, {row["contact_id"]: row for row in csv.DictReader(file)}
 
 
+_FILES = ("--platform", "files")
+
+
 def _files(command: str, *more: str) -> list[str]:
-    return [command, *more, "--platform", "files", "--mapping", "mapping.toml", "--json"]
+    return [command, *more, *_FILES, "--mapping", "mapping.toml", "--json"]
+
+
+def said(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON, in this process; the state is in `.leadlight` of the folder."""
+    environment = {"LEADLIGHT_STATE_DIR": str(folder / ".leadlight")}
+    done = CliRunner().invoke(app, [*arguments, "--json"], env=environment)
+    return done.exit_code, json.loads(done.stdout)
 
 
 def _open(rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -57,25 +75,53 @@ def test_it_tells_the_score_that_was_computed_with_reasons_and_changes(scored: A
 
 def test_an_unknown_contact_is_wrong_use(scored: Any) -> None:
     folder, _ = scored
-    code, told, err = leadlight(_files("explain", "nobody-4711"), {}, folder)
+    code, told = said(folder, "explain", "nobody-4711", *_FILES, "--mapping", str(folder / "mapping.toml"))
     assert code == 2
     assert "nobody-4711" in told["error"]
-    assert "leadlight pull" in err
+    assert "leadlight pull" in told["error"]
 
 
 def test_before_anything_was_pulled_it_says_so(tmp_path: Path) -> None:
     write_leads(tmp_path, 20)
-    code, _, err = leadlight(_files("explain", "1"), {}, tmp_path)
+    code, told = said(tmp_path, "explain", "1", *_FILES, "--mapping", str(tmp_path / "mapping.toml"))
     assert code == 2
-    assert "leadlight pull" in err
+    assert "leadlight pull" in told["error"]
 
 
 def test_an_account_is_read_without_its_token(tmp_path: Path) -> None:
-    environment = {"LEADLIGHT_PLATFORM": "hubspot", "LEADLIGHT_STATE_DIR": str(tmp_path / "state")}
-    code, _, err = leadlight(["explain", "1", "--json"], environment, tmp_path)
+    code, told = said(tmp_path, "explain", "1", "--platform", "hubspot")
     assert code == 2
-    assert "no state of hubspot" in err
-    assert "TOKEN" not in err
+    assert "no state of hubspot" in told["error"]
+    assert "TOKEN" not in told["error"]
+
+
+def test_an_accounts_contact_is_explained_from_the_mirror_alone(tmp_path: Path) -> None:
+    """No token, and an address where nobody answers."""
+    mapping, state = write_leads(tmp_path, 600), tmp_path / "state"
+    goal = {"column": "y", "equals": "yes"}
+    settings = Settings(platform="hubspot", state_dir=state, goal=goal)
+    account = Account("hubspot", "4711")
+    at = datetime.fromisoformat("2026-10-01T00:00:00")
+    with Mirror.open(state / "hubspot-4711", account) as mirror:
+        for page in FilesPlatform(mapping, tmp_path / "results").pull(
+            mirror.known, PullRequest(goal_columns=("y",))
+        ):
+            assert isinstance(page, Page)
+            mirror.commit(page, run_id="r", observed_at=at)
+        offline = cast(Platform, Offline("hubspot", at))
+        run = Run("r", "score", settings, offline, mirror, None, time.monotonic(), silent)
+        scored = score(run).computed.to_pylist()
+    row = next(row for row in scored if row["leadlight_score"])
+    (tmp_path / "leadlight.toml").write_text('[goal]\ncolumn = "y"\nequals = "yes"\n', encoding="utf-8")
+    environment = {
+        "LEADLIGHT_PLATFORM": "hubspot",
+        "LEADLIGHT_STATE_DIR": str(state),
+        "LEADLIGHT_HUBSPOT_BASE_URL": "http://127.0.0.1:9",
+    }
+    code, told, err = leadlight(["explain", row["contact_id"], "--json"], environment, tmp_path)
+    assert code == 0, err
+    assert f"{told['score']:.0f}" == row["leadlight_score"]
+    assert told["as_of"] == at.isoformat()
 
 
 def test_who_has_converted_is_told_why_there_is_no_score(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Versions of models over time: retrained when due, compared, promoted and rolled back."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -8,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.errors import BadSetting
 from connector.jobs import models, upkeep
 from connector.jobs.pull import pull
@@ -18,7 +21,6 @@ from connector.jobs.stored import open_stored
 from connector.jobs.train import train
 from connector.settings import Settings
 from scoring import model_store
-from tests.connector.portal import leadlight
 from tests.made_up import write_leads
 
 START = datetime.fromisoformat("2026-10-01T00:00:00")
@@ -30,7 +32,7 @@ class Account:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = Settings(platform="files", mapping=write_leads(folder, 700), state_dir=folder / "state")
+        self.settings = Settings(platform="files", mapping=write_leads(folder, 450), state_dir=folder / "state")
 
     @contextmanager
     def run(self, days: float) -> Iterator[Run]:
@@ -42,6 +44,10 @@ class Account:
     def scored(self, days: float) -> str:
         with self.run(days) as run:
             return score(run).trained.models["lead_score"].version
+
+    def seen(self, days: float) -> dict[str, Any]:
+        with self.run(days) as run:
+            return score(run).trained.upkeep
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_a_model_is_retrained_when_it_is_due_and_the_way_back_is_open(account: A
     assert former["choice"]["why"] == "The first model for this goal."
     assert newest["choice"]["replaced"]
     assert newest["choice"]["champion"] == first
-    assert newest["choice"]["rows"] == newest["figures"]["rows"] == 700
+    assert newest["choice"]["rows"] == newest["figures"]["rows"] == 450
     assert newest["figures"]["auc"]["low"] < newest["figures"]["auc"]["value"]
     assert newest["passed"] is True
     assert Path(newest["card"]).read_text(encoding="utf-8").startswith(f"# Lead score: {second}")
@@ -107,12 +113,17 @@ def test_what_is_clearly_worse_is_kept_aside_and_not_tried_again_each_day(
 
 def test_contacts_that_changed_ask_for_a_training_after_some_patience(account: Account) -> None:
     first = account.scored(0)
+    assert account.seen(1)["lead_score"]["moved"]["features"] == []
     path = account.folder / "leads.csv"
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     moved = [f"{int(line.split(';')[0]) + 40};" + line.split(";", 1)[1] for line in lines]
     path.write_text("\n".join([header, *moved]) + "\n", encoding="utf-8")
     assert account.scored(6) == first
+    seen = account.seen(8)["lead_score"]
+    assert [one["name"] for one in seen["moved"]["features"]] == ["Age"]
+    assert "Age" in seen["trained_because"]
     assert account.scored(8) != first
+    assert account.seen(8) == {}
 
 
 def test_training_twice_on_the_same_keeps_the_version(account: Account) -> None:
@@ -120,6 +131,14 @@ def test_training_twice_on_the_same_keeps_the_version(account: Account) -> None:
         first = train(run).models["lead_score"].version
         assert train(run).models["lead_score"].version == first
         assert model_store.versions(run.models, *HERE) == (first,)
+
+
+def test_a_spoilt_model_is_trained_anew(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    first = account.scored(0)
+    [coding] = (account.folder / "state").glob(f"*/models/default/lead_score/{first}/coding.json")
+    coding.write_text("{}", encoding="utf-8")
+    assert account.scored(1) != first
+    assert "train again" in caplog.text
 
 
 def test_a_model_for_another_goal_cannot_be_promoted(account: Account) -> None:
@@ -144,14 +163,23 @@ def test_old_data_of_an_api_are_refused_and_files_are_not(account: Account) -> N
 
 def test_the_command_lists_promotes_and_says_what_is_wrong(account: Account) -> None:
     first = account.scored(0)
-    options = ["--platform", "files", "--mapping", "mapping.toml", "--json"]
-    environment = {"LEADLIGHT_STATE_DIR": str(account.folder / "state")}
-    code, result, err = leadlight(["models", *options], environment, account.folder)
-    assert code == 0, err
+    options = ["--platform", "files", "--mapping", str(account.settings.mapping), "--json"]
+
+    def said(*arguments: str) -> tuple[int, dict[str, Any]]:
+        environment = {"LEADLIGHT_STATE_DIR": str(account.settings.state_dir)}
+        done = CliRunner().invoke(app, ["models", *arguments, *options], env=environment)
+        return done.exit_code, json.loads(done.stdout)
+
+    code, result = said()
+    assert code == 0
     assert [row["version"] for row in result["models"]] == [first]
-    assert first in err
-    code, result, _ = leadlight(["models", "rollback", *options], environment, account.folder)
+    code, result = said("promote", first)
+    assert (code, result["version"]) == (0, first)
+    code, result = said("rollback")
     assert (code, result["kind"]) == (2, "BadSetting")
-    code, result, _ = leadlight(["models", "promote", *options], environment, account.folder)
+    code, result = said("promote")
     assert code == 2
     assert "VERSION" in result["error"]
+    code, result = said("forget")
+    assert code == 2
+    assert "forget" in result["error"]
