@@ -80,7 +80,7 @@ def _data(meta: Json, evaluation: Json) -> list[str]:
     elif instants:
         lines.append(f"- One instant, {instants[0]}.")
     goal = meta.get("goal")
-    if isinstance(goal, Mapping) and goal.get("event"):
+    if instants and isinstance(goal, Mapping) and goal.get("event"):
         lines.append(f"- Outcomes counted for {goal['horizon_days']} days after each instant.")
     if "rows" in training:
         lines.append(f"- {training['rows']:,} rows, {training['positives']:,} of them reached the goal.")
@@ -89,7 +89,7 @@ def _data(meta: Json, evaluation: Json) -> list[str]:
     if training.get("fingerprint"):
         lines.append(f"- Fingerprint of the training data: `{training['fingerprint']}`.")
     trained_on: Json = meta.get("trained_on", {})
-    lines += [f"- {value:,} {name}." for name, value in trained_on.items()]
+    lines += [f"- Learnt from {value:,} {name}." for name, value in trained_on.items()]
     return lines
 
 
@@ -133,7 +133,11 @@ def _send_time(evaluation: Json) -> Iterator[str]:
     for name, row in {"**this model**": evaluation, **evaluation.get("baselines", {})}.items():
         yield f"| {name.replace('_', ' ')} | {' | '.join(number(row.get(key)) for key in columns)} |"
     yield ""
-    for key, words in (("contacts", "Contacts measured"), ("events", "Responses"), ("personal_share", "Own hour")):
+    for key, words in (
+        ("contacts", "Contacts measured"),
+        ("events", "Responses"),
+        ("personal_share", "Share with an hour of their own"),
+    ):
         if evaluation.get(key) is not None:
             yield f"- {words}: {number(evaluation[key])}"
 

@@ -124,8 +124,12 @@ def _barred(context: "Context", champion: Model, challenger: Model) -> str | Non
 
 
 def compare(context: "Context", champion: Model, challenger: Model) -> Comparison:
-    """Both on the rows that the challenger's own figures come from."""
-    old, new = _ensemble(champion), _ensemble(challenger)
+    """Both on the rows that the challenger's own figures come from.
+
+    A level of the champion that was set right since its training is taken back: it knows these rows' outcomes.
+    """
+    given = champion.meta.get("recalibrated", {}).get("total_shift", 0.0)
+    old, new = _ensemble(replace(champion, files=_shifted(champion, -given))), _ensemble(challenger)
     rows = _read(context, old, new)
     split, teach, test = training.held_out(rows)
     values = new.coding.filled(new.coding.known(rows.table))
@@ -235,17 +239,24 @@ def matured(context: "Context", model: Model) -> Level | None:
 
 def recalibrated(model: Model, found: Level, as_of: datetime) -> Model:
     """The same model with its level set right: a version of its own, trained when the former was."""
-    calibrators = json.loads(model.files["calibration.json"])
-    moved = [{**one, "c": one["c"] + found.shift} for one in calibrators]
-    files = {**model.files, "calibration.json": json.dumps(moved, indent=1)}
+    files = _shifted(model, found.shift)
+    total = model.meta.get("recalibrated", {}).get("total_shift", 0.0) + found.shift
     choice = {
         "champion": model.version,
         "replaced": True,
         "why": f"The former model with its level moved by {found.shift:+.3f} log-odds: "
         f"{found.promised:.2%} were promised to {found.rows:,} contacts, {found.found:.2%} came.",
     }
-    meta = {**model.meta, "choice": choice, "recalibrated": {"as_of": as_of.isoformat(), **found.to_json()}}
+    told = {"as_of": as_of.isoformat(), "total_shift": total, **found.to_json()}
+    meta = {**model.meta, "choice": choice, "recalibrated": told}
     return replace(model, meta=meta, files=files, version=version_of(model.predictor, as_of, meta, files))
+
+
+def _shifted(model: Model, shift: float) -> dict[str, str]:
+    """Its files with all log-odds moved."""
+    calibrators = json.loads(model.files["calibration.json"])
+    moved = [{**one, "c": one["c"] + shift} for one in calibrators]
+    return {**model.files, "calibration.json": json.dumps(moved, indent=1)}
 
 
 def due(newest: Mapping[str, Any], as_of: datetime, every_days: int, moved: tuple[str, ...] = ()) -> str | None:

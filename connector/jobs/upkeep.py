@@ -26,22 +26,26 @@ def look(run: Run, task: Task, model: Model) -> Look:
     """Whether a model is still good.
 
     Once per UTC day contacts are compared with those at training, and promises with what came of them: a level
-    that is off is set right, in a version of its own.
+    that is off is set right, in a version of its own, unless it is time to train again anyway. From data too old
+    to publish from nothing is concluded.
     """
     seen: dict[str, Any] = {}
     moved: tuple[str, ...] = ()
+    if (reason := _stale(run)) is not None:
+        return Look(model, None, {"stale": reason})
+    found: upkeep.Level | None = None
     if task.predictor.name == "lead_score" and _new_day(run, model):
         run.progress("Comparing contacts with those at training", 0, None)
         context = run.context(task.goal)
         seen["moved"] = Population.now(context, model).moved(model.meta["reference"])
         moved = tuple(weighty(seen["moved"]))
         found = upkeep.matured(context, model)
-        if found is not None:
-            seen["matured"] = {**found.to_json(), "set_right": found.off}
-            model = _set_right(run, task, model, found) if found.off else model
     due = upkeep.due(_newest(run, task, model), run.as_of, run.settings.retrain_days, moved)
     if due is not None:
         seen["trained_because"] = due
+    if found is not None:
+        seen["matured"] = {**found.to_json(), "set_right": found.off and due is None}
+        model = _set_right(run, task, model, found) if seen["matured"]["set_right"] else model
     return Look(model, due, seen)
 
 
@@ -100,8 +104,12 @@ def _crown(run: Run, task: Task, model: Model, why: model_history.Why) -> None:
 
 def with_staleness(run: Run, gate: dict[str, Any]) -> dict[str, Any]:
     """A verdict, refused where an API was last read too long before the instant."""
-    if run.platform.name == "files":
-        return gate
-    row = run.mirror.connection.execute("select max(committed_at) from store.cursors").fetchone()
-    reason = upkeep.stale(None if row is None else row[0], run.as_of, run.settings.gates)
+    reason = _stale(run)
     return gate if reason is None else {**gate, "passed": False, "reasons": [*gate["reasons"], reason]}
+
+
+def _stale(run: Run) -> str | None:
+    if run.platform.name == "files":
+        return None
+    row = run.mirror.connection.execute("select max(committed_at) from store.cursors").fetchone()
+    return upkeep.stale(None if row is None else row[0], run.as_of, run.settings.gates)

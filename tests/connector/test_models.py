@@ -149,6 +149,7 @@ def test_a_model_for_another_goal_cannot_be_promoted(account: Account) -> None:
 
 
 def test_old_data_of_an_api_are_refused_and_files_are_not(account: Account) -> None:
+    first = account.scored(0)
     verdict = {"passed": True, "ran": True, "reasons": []}
     with account.run(0) as run:
         run.mirror.connection.execute("update store.cursors set committed_at = timestamp '2026-08-01 00:00:00'")
@@ -157,6 +158,12 @@ def test_old_data_of_an_api_are_refused_and_files_are_not(account: Account) -> N
         refused = upkeep.with_staleness(run, verdict)
         assert refused["passed"] is False
         assert "61 days old" in refused["reasons"][0]
+        # nor is anything concluded from them, however old the model is
+        run._as_of = START + timedelta(days=40)
+        trained = score(run).trained
+        assert trained.models["lead_score"].version == first
+        assert list(trained.upkeep["lead_score"]) == ["stale"]
+        run._as_of = START
         run.mirror.connection.execute("update store.cursors set committed_at = timestamp '2026-09-30 00:00:00'")
         assert upkeep.with_staleness(run, verdict) == verdict
 

@@ -162,7 +162,7 @@ def test_a_champion_that_goes_by_a_leak_or_knows_the_future_is_replaced(told: An
 
 
 def test_a_level_that_moved_is_set_right_in_a_version_of_its_own(told: Any) -> None:
-    _, champion, late, _ = told
+    _, champion, late, challenger = told
     calibrators = json.loads(champion.files["calibration.json"])
     low = [{**one, "c": one["c"] - 0.9} for one in calibrators]
     moved = replace(champion, files={**champion.files, "calibration.json": json.dumps(low)})
@@ -175,6 +175,10 @@ def test_a_level_that_moved_is_set_right_in_a_version_of_its_own(told: Any) -> N
     assert right.version != moved.version
     assert right.version == version_of("lead_score", late.as_of, right.meta, right.files)
     assert right.meta["as_of"] == champion.meta["as_of"]
+    # a level that was fitted to the outcomes of the compared rows is no merit
+    compared, before = (upkeep.compare(late, one, challenger).champion_loss for one in (right, moved))
+    assert compared == pytest.approx(before, abs=1e-4)
+    assert compared > upkeep.compare(late, champion, challenger).champion_loss + 0.01
     again = upkeep.matured(late, right)
     assert again is not None
     assert abs(again.shift) < 0.01
