@@ -28,10 +28,11 @@ OTHERS = 2000
 #: Points that a change must be worth to be told.
 LEAST_POINTS = 1.0
 #: Groups that a marketer brings about or leaves alone. Everything else is a fact about the contact.
-CAN_ACT = frozenset(
+DONE = frozenset(
     {activity.group for activity in ACTIVITIES if activity.key not in ("bounces", "optouts", "others")}
-    | {"active days", "channels", "e-mails received", "e-mails without response"}
+    | {"active days", "channels"}
 )
+CAN_ACT = DONE | {"e-mails received", "e-mails without response"}
 #: What time does by itself, or nobody can make different.
 NEVER_DIFFERENT = frozenset({"tenure", "time of activity", "purchase rhythm", "e-mail bounces", "opt-outs"})
 
@@ -190,6 +191,8 @@ class _Subject:
 
     def _best(self, group: str, members: Ints) -> Change | None:
         tried = np.unique(self.known[:, members], axis=0)
+        if group in DONE:
+            tried = tried[self._could_come(tried, members)]
         values = np.repeat(self.known[[self.at]], len(tried), axis=0)
         values[:, members] = tried
         filled = self.ensemble.coding.filled(values)
@@ -212,6 +215,18 @@ class _Subject:
             float(published[1]),
             group in CAN_ACT and self.ensemble.coding.features[told].property is None,
         )
+
+    def _could_come(self, tried: Floats, members: Ints) -> Flags:
+        """Rows that more activity leads to: what was done stays done, and the last time is never longer ago."""
+        own = self.known[self.at, members]
+        out = np.ones(len(tried), dtype=bool)
+        for column, i in enumerate(members):
+            unit = self.ensemble.coding.features[i].unit
+            if unit == "days":
+                out &= np.isnan(own[column]) | (tried[:, column] <= own[column])
+            elif unit in ("count", "number"):
+                out &= np.nan_to_num(tried[:, column]) >= np.nan_to_num(own[column])
+        return out
 
     def _nearest_best(self, margins: Floats, tried: Floats, members: Ints) -> int:
         """Of the values that are as good as the best, the ones nearest to the contact's own."""

@@ -96,7 +96,8 @@ def _when_and_who(told: Keyed[str, Any]) -> None:
         )
     if segment is not None:
         description = f": {segment['description']}" if segment["description"] else ""
-        console.say(f"Segment: {segment['name']}{description}")
+        size = f" ({segment['contacts']:,} contacts)" if segment["contacts"] else ""
+        console.say(f"Segment: {segment['name']}{size}{description}")
 
 
 def _history(told: Keyed[str, Any]) -> None:

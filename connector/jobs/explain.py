@@ -102,6 +102,7 @@ def _said(run: Run, task: Task, model: Model, contact_id: str) -> dict[str, Any]
             "id": segment,
             "name": names.get(segment, segment),
             "description": descriptions.get(segment),
+            "contacts": model.meta["evaluation"].get("sizes", {}).get(segment),
             **beside,
         }
     }

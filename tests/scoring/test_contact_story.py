@@ -1,14 +1,20 @@
+import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scoring.contact_story import Story, story
+from scoring.contact_story import CAN_ACT, Story, story
+from scoring.engine import DuckEngine
 from scoring.ensemble import Ensemble
 from scoring.features import build
+from scoring.goals import Goal
+from scoring.predictors.base import Context
 from scoring.predictors.lead_score import LeadScore
 from scoring.snapshots import eligible
+from scoring.synthetic import market
 from tests.scoring.test_lead_score import GOAL, context, leads
 
 LEAD = LeadScore()
@@ -109,3 +115,19 @@ def test_who_gets_no_score_has_no_story(told: Any) -> None:
     assert story(here, model, "nobody") is None
     everyone = replace(here, goal=replace(GOAL, repeats=True))
     assert story(everyone, model, converted) is not None
+
+
+def test_no_advice_undoes_what_was_done() -> None:
+    """On a market: what a contact could do more of leaves its counts no lower and its last time no longer ago."""
+    until = datetime.fromisoformat("2026-11-01T00:00:00")
+    here = Context(DuckEngine.in_memory(market(900, 3, until).tables), until, Goal(event="deal_won"))
+    model = LEAD.train(here)
+    scores = LEAD.score(here, model).sort_by([("leadlight_score", "descending")])["contact_id"].to_pylist()
+    told = [change for key in scores[5:400:40] if (found := story(here, model, key)) for change in found.changes]
+    acts = [change for change in told if change.can_act]
+    assert acts
+    for change in acts:
+        assert change.group in CAN_ACT
+        before, after = (re.search(r"(\d+) days? ago", text) for text in (change.now, change.then))
+        if before and after:
+            assert int(after[1]) <= int(before[1])
