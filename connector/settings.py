@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     #: Gate thresholds by name.
     gates: dict[str, float] = Field(default_factory=dict)
     seed: int = 20261123
+    #: Days after which a sync trains again.
+    retrain_days: int = Field(default=30, ge=1, le=3650)
 
     #: A run that would change more contacts than this stops before its first write. Absent: no cap.
     max_changes: int | None = Field(default=None, ge=0)

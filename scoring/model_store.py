@@ -14,6 +14,7 @@ from typing import Any
 
 from scoring.content import digest, version_of
 from scoring.errors import ModelMismatch
+from scoring.model_card import card
 from scoring.predictors.base import Model
 
 __all__ = ["FORMAT", "champion", "load", "promote", "save", "version_of", "versions"]
@@ -21,11 +22,16 @@ __all__ = ["FORMAT", "champion", "load", "promote", "save", "version_of", "versi
 #: Raised when the meaning of the files changes; an older or newer number means: train again.
 FORMAT = 1
 _META, _CHAMPION = "meta.json", "champion"
+#: What a person reads of a version; written beside it and never read back.
+CARD = "card.md"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-def save(folder: Path, model: Model) -> Path:
-    """Write a model and make it the champion. Saving the same version again changes nothing but the pointer."""
+def save(folder: Path, model: Model, *, in_use: bool = True) -> Path:
+    """Write a model with its card and, where it is to be used, make it the champion.
+
+    Saving the same version again changes nothing but the pointer.
+    """
     home = _home(folder, model.goal, model.predictor)
     home.mkdir(parents=True, exist_ok=True)
     place = home / _checked(model.version)
@@ -34,12 +40,14 @@ def save(folder: Path, model: Model) -> Path:
         try:
             for name, text in model.files.items():
                 _write(aside / _checked(name), text)
+            _write(aside / CARD, card(model))
             _write(aside / _META, json.dumps(_envelope(model), indent=1, sort_keys=True))
             _sync(aside)
             aside.rename(place)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    promote(folder, model.goal, model.predictor, model.version)
+    if in_use:
+        promote(folder, model.goal, model.predictor, model.version)
     return place
 
 
@@ -67,6 +75,16 @@ def champion(folder: Path, goal: str, predictor: str) -> str | None:
     """The version in use."""
     pointer = _home(folder, goal, predictor) / _CHAMPION
     return pointer.read_text(encoding="utf-8").strip() if pointer.exists() else None
+
+
+def read_meta(folder: Path, goal: str, predictor: str, version: str) -> dict[str, Any]:
+    """What stands with a version, whether or not this program could still use it; empty when unreadable."""
+    place = _home(folder, goal, predictor) / _checked(version) / _META
+    try:
+        meta: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))["meta"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return meta
 
 
 def load(folder: Path, goal: str, predictor: str, version: str | None = None) -> Model | None:

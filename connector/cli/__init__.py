@@ -6,7 +6,7 @@ import sys
 import typer
 
 from connector import console
-from connector.cli import account, measuring, pipeline, trying
+from connector.cli import account, explaining, measuring, models, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -24,6 +24,8 @@ COMMANDS = (
     pipeline.evaluate,
     pipeline.score,
     pipeline.push,
+    explaining.explain,
+    models.models,
     account.install,
     measuring.measure,
     trying.sandbox,

@@ -15,7 +15,7 @@ import typer
 from connector import console
 from connector.errors import BadSetting, LeadlightError, Refused
 from connector.settings import Settings, load
-from scoring.errors import UsageError
+from scoring.errors import ModelMismatch, UsageError
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: leadlight.toml, if there).")
@@ -53,7 +53,7 @@ def answering(json: bool) -> Iterator[Answer]:
         console.problem("Refused", str(refusal))
     except LeadlightError as error:
         answer.result, answer.exit_code = _failure(error), error.exit_code
-    except UsageError as error:
+    except (UsageError, ModelMismatch) as error:
         answer.result, answer.exit_code = _failure(error), 2
     except KeyboardInterrupt:
         answer.result, answer.exit_code = {"error": "interrupted"}, 1

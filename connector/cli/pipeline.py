@@ -158,6 +158,7 @@ def score(
                 "run_id": run.id,
                 "scored": scored.contacts,
                 "gates": scored.trained.gates,
+                "upkeep": scored.trained.upkeep,
                 "out": None if out is None else str(out),
             }
             run.done(answer.result)

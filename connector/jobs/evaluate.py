@@ -3,6 +3,7 @@
 from typing import Any
 
 from connector.jobs.run import Run
+from connector.jobs.upkeep import with_staleness
 
 
 def evaluate(run: Run) -> dict[str, dict[str, Any]]:
@@ -16,7 +17,7 @@ def evaluate(run: Run) -> dict[str, dict[str, Any]]:
             results[task.key] = {"passed": None, "ran": False, "reasons": lacks}
             continue
         measured = task.predictor.evaluate(context).to_json()
-        results[task.key] = {"ran": True, "goal": task.goal.words, **measured}
+        results[task.key] = with_staleness(run, {"ran": True, "goal": task.goal.words, **measured})
     return results
 
 

@@ -25,6 +25,7 @@ def sync(
         "pulled": dict(pulled.rows),
         "scored": scored.contacts,
         "gates": scored.trained.gates,
+        "upkeep": scored.trained.upkeep,
         "streams_off": pulled.streams_off_json(),
     }
     try:

@@ -1,11 +1,16 @@
 """Train: fit every predictor that has input, measure it on data it has not seen, keep the model as text."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from connector.jobs import upkeep
 from connector.jobs.run import Run, Task, goal_json
 from scoring import model_store
+from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -14,19 +19,26 @@ class Trained:
 
     models: dict[str, Model] = field(default_factory=dict)
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: By task key, what was seen of a model's state once a day, and why it was trained again.
+    upkeep: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def train(run: Run, *, only_missing: bool = False) -> Trained:
-    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands."""
+    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands, and those
+    whose time has come (`upkeep.look`)."""
     trained = Trained()
     for task in run.tasks():
-        previous = standing_model(run, task)
-        if previous is None or not only_missing:
+        model = previous = standing_model(run, task)
+        look = upkeep.look(run, task, previous) if only_missing and previous is not None else None
+        if look is not None:
+            model = previous = look.model
+            trained.upkeep.update({task.key: look.seen} if look.seen else {})
+        if look is None or look.due is not None:
             run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
-        model = previous if only_missing and previous is not None else _fit(run, task, previous, trained)
+            model = _fit(run, task, previous, trained)
         if model is not None:
             trained.models[task.key] = model
-            trained.gates[task.key] = gate_json(model)
+            trained.gates[task.key] = upkeep.with_staleness(run, gate_json(model))
     return trained
 
 
@@ -38,13 +50,16 @@ def _fit(run: Run, task: Task, previous: Model | None, trained: Trained) -> Mode
         return None
     model = task.predictor.train(context, previous)
     model = replace(model, meta={**model.meta, "goal": goal_json(task.goal)})
-    model_store.save(run.models, model)
-    return model
+    return upkeep.keep(run, task, model, previous)
 
 
 def standing_model(run: Run, task: Task) -> Model | None:
-    """The model in use, unless the goal has changed its meaning since it was fitted."""
-    model = model_store.load(run.models, task.goal.name, task.predictor.name)
+    """The model in use, unless the goal has changed its meaning since it was fitted, or it cannot be used."""
+    try:
+        model = model_store.load(run.models, task.goal.name, task.predictor.name)
+    except ModelMismatch as problem:
+        log.warning("%s", problem)
+        return None
     if model is None or model.meta.get("goal") != goal_json(task.goal):
         return None
     return model

@@ -1,0 +1,110 @@
+"""One contact's predictions, explained."""
+
+from collections.abc import Mapping as Keyed
+from typing import Annotated, Any
+
+import typer
+
+from connector import console
+from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+
+#: Reasons and changes that are printed; the JSON has all.
+_SHOWN = 8
+#: Log-odds below which a reason is counted, not printed.
+_SMALL = 0.02
+
+
+def explain(
+    contact: Annotated[str, typer.Argument(help="A contact's id on the platform, or its e-mail address.")],
+    config: Config = None,
+    platform: PlatformName = None,
+    mapping: Mapping = None,
+    as_of: AsOf = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days of history to show.")] = 30,
+    json: Json = False,
+) -> None:
+    """Why a contact has the score it has, and what would change it most. Reads the mirror only, calls nothing.
+
+    Examples:
+
+        leadlight explain 4711
+
+        leadlight explain 4711 --platform files --mapping mapping.toml --json
+    """
+    from connector.jobs.explain import explain as job
+    from connector.jobs.stored import open_stored
+
+    with answering(json) as answer, console.watching() as progress:
+        settings = chosen(config, platform, mapping)
+        with open_stored(settings, "explain", as_of=instant(as_of), progress=progress) as run:
+            answer.result = job(run, contact, days=days)
+        _printed(answer.result)
+
+
+def _printed(told: Keyed[str, Any]) -> None:
+    console.heading(f"Contact {told['contact_id']}, as of {told['as_of']} UTC")
+    _score(told)
+    for goal, further in told.get("further", {}).items():
+        console.heading(f"Goal {goal}")
+        _score(further)
+    _when_and_who(told)
+    _history(told["history"])
+
+
+def _score(told: Keyed[str, Any]) -> None:
+    if told["score"] is None:
+        console.say(f"No lead score. {told['why_no_score']}")
+        return
+    console.say(
+        f"Score {told['score']:.0f}, grade {told['grade']}: {told['probability']:.1%} likely to reach "
+        f"the goal ({told['goal']}), confidence {told['confidence']}."
+    )
+    if told["gates"]["passed"] is False:
+        console.say("This model is refused, so nothing of it is written: " + " ".join(told["gates"]["reasons"]))
+    large = [one for one in told["reasons"] if abs(one["log_odds"]) >= _SMALL]
+    for title, sign in (("For", 1), ("Against", -1)):
+        console.heading(title)
+        _reasons([one for one in large if one["log_odds"] * sign > 0])
+    small = len(told["reasons"]) - len(large)
+    if small:
+        console.say(f"  {small} more hardly matter.")
+    console.heading("What would change it most")
+    for change in told["would_change_most"][:_SHOWN]:
+        whose = "" if change["can_act"] else " (a fact, not an action)"
+        console.say(f"  {change['score']} → {change['score_then']}: {change['then']}; now: {change['now']}{whose}")
+    if not told["would_change_most"]:
+        console.say("  No single change within what other contacts have done.")
+
+
+def _reasons(reasons: list[Keyed[str, Any]]) -> None:
+    for one in reasons[:_SHOWN]:
+        unproven = "" if one["proven"] else " (not a reason by itself)"
+        console.say(f"  {one['points']:+5.1f} points, odds × {one['odds']:.2f}: {one['text']}{unproven}")
+    if len(reasons) > _SHOWN:
+        rest = sum(one["log_odds"] for one in reasons[_SHOWN:])
+        console.say(f"  and {len(reasons) - _SHOWN} more, together {rest:+.2f} in log-odds.")
+    if not reasons:
+        console.say("  Nothing.")
+
+
+def _when_and_who(told: Keyed[str, Any]) -> None:
+    time, segment = told["send_time"], told["segment"]
+    if time is not None:
+        day = f", best on {time['weekday']}" if time["weekday"] else ""
+        console.say(
+            f"\nBest time to send: {time['hour']:02d}:00 in the contact's own time{day} ({time['source']})."
+        )
+    if segment is not None:
+        description = f": {segment['description']}" if segment["description"] else ""
+        size = f" ({segment['contacts']:,} contacts)" if segment["contacts"] else ""
+        console.say(f"Segment: {segment['name']}{size}{description}")
+
+
+def _history(told: Keyed[str, Any]) -> None:
+    console.heading("What the models saw, newest first")
+    for day in told["days"]:
+        console.say(f"  {day['day']}  " + "; ".join(entry["text"] for entry in day["entries"]))
+    if told["earlier_days"]:
+        console.say(f"  … and {told['earlier_days']} earlier days.")
+    if not told["days"]:
+        console.say("  No activity is known.")

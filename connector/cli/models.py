@@ -1,0 +1,81 @@
+"""The versions of the models, and which one is in use."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from connector import console
+from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
+from connector.errors import BadSetting
+
+
+def models(
+    action: Annotated[str, typer.Argument(help="list, promote or rollback.")] = "list",
+    version: Annotated[str | None, typer.Argument(help="The version to promote.")] = None,
+    predictor: Annotated[str, typer.Option("--predictor", help="Whose model to roll back.")] = "lead_score",
+    goal: Annotated[str, typer.Option("--goal", help="Name of the goal.")] = "default",
+    config: Config = None,
+    platform: PlatformName = None,
+    mapping: Mapping = None,
+    json: Json = False,
+) -> None:
+    """Every version of every model with its figures; put one into use, or go back to the one before.
+
+    What changes shows on the platform at the next sync.
+
+    Examples:
+
+        leadlight models list
+
+        leadlight models promote lead_score-2026-11-01-1a2b3c4d
+
+        leadlight models rollback --predictor segments --json
+    """
+    from connector.jobs import models as jobs
+    from connector.jobs.stored import open_stored
+
+    with answering(json) as answer:
+        if action not in ("list", "promote", "rollback"):
+            raise BadSetting(f"models {action}: use list, promote VERSION or rollback.")
+        if (action == "promote") != (version is not None):
+            raise BadSetting("models: promote, and only promote, takes a VERSION; see `leadlight models list`.")
+        with open_stored(chosen(config, platform, mapping), "models") as run:
+            if action == "list":
+                answer.result = jobs.listed(run)
+                _listed(answer.result["models"])
+                return
+            if version is not None:
+                answer.result = jobs.promote(run, version, goal)
+            else:
+                answer.result = jobs.rollback(run, predictor, goal)
+        console.say(f"In use now: {answer.result['version']}; before: {answer.result['before']}.")
+
+
+def _listed(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        console.say("No model was trained yet: leadlight train.")
+        return
+    table = Table()
+    table.add_column("Version", no_wrap=True)
+    for title in ("In use since", "Verdict", "Figures"):
+        table.add_column(title)
+    for row in rows:
+        verdict = {True: "passed", False: "refused", None: "unknown"}[row["passed"]]
+        used = (row["since"] or "yes") if row["in_use"] else ""
+        name = row["version"] if row["goal"] == "default" else f"{row['version']} ({row['goal']})"
+        table.add_row(escape(name), used, verdict, escape(_figures(row["figures"])))
+    console.console.print(table)
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    """The few that fit in a line."""
+    words = []
+    for key in ("auc", "lift_top_decile", "calibration_error", "hit_top1", "k", "stability"):
+        value = figures.get(key)
+        if isinstance(value, dict):
+            value = value.get("value")
+        if value is not None:
+            words.append(f"{key.replace('_', ' ')} {value:.3g}")
+    return ", ".join(words)

@@ -1,0 +1,79 @@
+"""Work on what the mirror holds, without the platform: no token is needed and nothing is called."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from connector.errors import BadSetting, StateMismatch
+from connector.jobs.run import Run
+from connector.mirror import Mirror
+from connector.platform import Account, Platform
+from connector.progress import Progress, silent
+from connector.registry import connect
+from connector.settings import Settings
+
+
+@dataclass(frozen=True)
+class Offline:
+    """Stands for a platform that is not asked anything."""
+
+    name: str
+    #: Of files, the last time in the data as the last run saw it.
+    at: datetime | None
+
+    def last_time(self) -> datetime | None:
+        return self.at
+
+
+@contextmanager
+def open_stored(
+    settings: Settings, command: str, *, as_of: datetime | None = None, progress: Progress = silent
+) -> Iterator[Run]:
+    """A run that reads the account's mirror as it stands and records nothing.
+
+    `as_of` defaults to the instant that everyone was last scored at. Raises StateMismatch where nothing was
+    pulled yet.
+    """
+    started = time.monotonic()
+    account = _account(settings)
+    with Mirror.open(
+        settings.state_dir / f"{account.platform}-{account.id}", account, command=command, read_only=True
+    ) as mirror:
+        last = _last_instant(mirror)
+        if last is None and account.platform == "files":
+            last = getattr(connect(settings), "last_time", lambda: None)()
+        platform = cast(Platform, Offline(account.platform, last))
+        yield Run("", command, settings, platform, mirror, as_of, started, progress)
+
+
+def _last_instant(mirror: Mirror) -> datetime | None:
+    row = mirror.connection.execute("select as_of from store.scorings order by scored_at desc limit 1").fetchone()
+    return None if row is None else row[0]
+
+
+def _account(settings: Settings) -> Account:
+    """Whose state it is: of files by their mapping, of an API by its one folder, else by asking it."""
+    name = settings.platform or ("files" if settings.mapping is not None else None)
+    if name is None or name == "files":
+        return connect(settings).account()
+    found = sorted(path.name for path in Path(settings.state_dir).glob(f"{name}-*") if path.is_dir())
+    if not found:
+        raise StateMismatch(
+            f"There is no state of {name} in {settings.state_dir} yet: run `leadlight pull` first."
+        )
+    if len(found) == 1:
+        return Account(name, found[0].removeprefix(f"{name}-"))
+    try:
+        platform = connect(settings)
+    except BadSetting as problem:
+        raise StateMismatch(
+            f"{settings.state_dir} holds several accounts ({', '.join(found)}): {problem}"
+        ) from None
+    try:
+        return platform.account()
+    finally:
+        platform.close()
