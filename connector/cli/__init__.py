@@ -2,7 +2,7 @@
 
 import typer
 
-from connector.cli import account, pipeline, trying
+from connector.cli import account, history, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -21,6 +21,9 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     account.install,
+    history.runs,
+    history.rollback,
+    history.approve,
     trying.sandbox,
     trying.demo,
 )

@@ -32,6 +32,19 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Write at most
 MaxChanges = Annotated[
     int | None, typer.Option("--max-changes", min=0, help="Write nothing if more contacts than this would change.")
 ]
+MaxGradeMoves = Annotated[
+    float | None,
+    typer.Option(
+        "--max-grade-moves", min=0, max=1, help="Write nothing if more than this share of grades would move."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Write again what a rollback holds back, and forget the holds.")
+]
+Difference = Annotated[
+    Path | None,
+    typer.Option("--out", help="The whole difference, old and new, to this file: CSV or Parquet by its ending."),
+]
 
 
 @dataclass

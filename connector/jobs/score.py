@@ -1,5 +1,6 @@
 """Score: compute what should stand on every contact, with the models in use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 from connector.jobs.run import Run, Task
 from connector.jobs.train import Trained, train
 from scoring.decisions import decide
+from scoring.predictors.base import Model
 
 
 @dataclass
@@ -53,8 +55,8 @@ def _with_values(table: pa.Table) -> int:
     return int(pc.sum(pc.is_valid(pc.coalesce(*values))).as_py() or 0)
 
 
-def property_options(task: Task, trained: Trained) -> tuple[tuple[str, str], ...]:
+def property_options(task: Task, models: Mapping[str, Model]) -> tuple[tuple[str, str], ...]:
     """Options that a model brings for its enumeration (segments: id and name)."""
-    model = trained.models.get(task.key)
+    model = models.get(task.key)
     options: Any = () if model is None else model.meta.get("options", ())
     return tuple((str(value), str(label)) for value, label in options)
