@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from connector import console
 from connector.cli.answering import (
@@ -149,7 +149,8 @@ def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
             )
         console.console.print(log)
         return
-    table = Table("Run", "Command", "Who", "Status", "Contacts", "Values", "Failed", "Rolled back by")
+    run_column = Column("Run", no_wrap=True)
+    table = Table(run_column, "Command", "Who", "Status", "Contacts", "Values", "Failed", "Rolled back by")
     for row in result["runs"]:
         counts = row["contacts"]
         table.add_row(
@@ -170,7 +171,7 @@ def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
 
 
 def _print_entries(result: Mapping[str, Any]) -> None:
-    table = Table("Contact", "Property", "Before", "After", "Model", "State", "Request")
+    table = Table("Contact", Column("Property", no_wrap=True), "Before", "After", "Model", "State", "Request")
     for row in result["entries"][:_SHOWN]:
         texts = (row.get(key) for key in ("before", "after", "model", "state", "request_id"))
         table.add_row(row["contact_id"], row["property"], *(escape(text or "") for text in texts))
@@ -189,11 +190,13 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
     for row in result["kept"][:_SHOWN]:
         by = f"written by run {row['by_run']}" if row["by_run"] else "edited"
         console.say(f"  kept: contact {row['contact_id']}, {row['property']} ({by})")
-    if not result["dry_run"]:
+    if result["held"]:
         console.say(
-            "The models of that run are held back on these contacts until you train new ones or say --resume. "
-            f"To undo this: leadlight rollback {result['run_id']}"
+            f"The models of that run are held back on {result['held']:,} contacts until you train new ones or say "
+            "`leadlight sync --resume`."
         )
+    if not result["dry_run"]:
+        console.say(f"To undo this: leadlight rollback {result['run_id']}")
 
 
 def _time(at: Any) -> str:

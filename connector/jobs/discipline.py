@@ -23,7 +23,8 @@ REASON = """case when value_before is null then 'first value' when value is null
 
 
 def leave_held(run: Run, scored: Scored) -> int:
-    """Take out what a rollback holds back as long as the same model would write it; how many contacts."""
+    """Take out what a rollback holds back as long as the same model would write it; how many contacts have
+    nothing else to be written."""
     models = {key: model.version for key, model in scored.trained.models.items()}
     if not run.mirror.rollbacks.held(models):
         return 0
@@ -46,7 +47,10 @@ def leave_held(run: Run, scored: Scored) -> int:
     run.mirror.connection.execute(
         "delete from planned where (contact_id, property) in (select contact_id, property from held_now)"
     )
-    return _number(run, "select count(distinct contact_id) from held_now")
+    return _number(
+        run,
+        "select count(distinct contact_id) from held_now where contact_id not in (select contact_id from planned)",
+    )
 
 
 def leave_small_moves(run: Run) -> None:

@@ -182,7 +182,7 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
     [(contacts, values)] = connection.execute(
         "select count(distinct contact_id), count(*) from planned"
     ).fetchall()
-    return _Plan(run, scored, contacts, max(0, holders - changed), values, held, left)
+    return _Plan(run, scored, contacts, max(0, holders - changed - held), values, held, left)
 
 
 def _room(run: Run, limit: int | None) -> int | None:

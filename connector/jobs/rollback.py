@@ -76,12 +76,12 @@ def resolve(run: Run, name: str) -> dict[str, Any]:
 def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, Any]:
     """The fixed JSON of `leadlight rollback`. Stopped anywhere and run again, it ends the same."""
     undone = run.mirror.rollbacks.of_run(target.run_id)
-    taken_over = 0
+    taken_over = held = 0
     if not dry_run:
         taken_over = run.mirror.rollbacks.begin(run.id, target.run_id)
         if undone is None:
             # before the first write: a sync that comes between a kill and the next try must find it
-            run.mirror.rollbacks.hold(run.id, target.run_id)
+            held = run.mirror.rollbacks.hold(run.id, target.run_id)
     sent, found = Pushed(changed=taken_over), _Found()
     for part in _parts(target, _BATCHES_AT_ONCE * run.platform.batch_size):
         here = _look(run, part)
@@ -93,7 +93,7 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
             send(run, sent, "Putting back")
     if not dry_run and undone is not None:
         run.mirror.rollbacks.release(target.run_id)
-    return _result(run, target, found, dry_run=dry_run)
+    return {**_result(run, target, found, dry_run=dry_run), "held": held}
 
 
 _PLANNED = pa.schema(
