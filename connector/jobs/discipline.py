@@ -73,7 +73,7 @@ def _small_moves(names: dict[str, str], step: float) -> str:
         literal(names[f"leadlight_{part}"]) for part in ("score", "probability", "grade", "reasons")
     )
     group = ", ".join(map(literal, names.values()))
-    moved = "coalesce(abs(try_cast(value as double) - try_cast(value_before as double)), 1e9)"
+    moved = "coalesce(round(abs(try_cast(value as double) - try_cast(value_before as double)), 6), 1e9)"
     return f"""
         delete from planned
         where property in ({group}) and contact_id not in (

@@ -219,14 +219,19 @@ class Ledger:
     def prune(self, before: datetime) -> int:
         """Forget what runs wrote whose plans are all older than this; how many values. The runs themselves and
         the audit log stay."""
-        old = f"""select run_id from store.writes w group by run_id
-                  having max(planned_at) < ? and not bool_or({_OPEN})"""
-        count = self._number(f"select count(*) from store.writes where run_id in ({old})", naive(before))
-        if count:
+        rows = self._connection.execute(
+            f"""select run_id, count(*) from store.writes w group by run_id
+                having max(planned_at) < ? and not bool_or({_OPEN})""",
+            [naive(before)],
+        ).fetchall()
+        if rows:
             with transaction(self._connection):
                 for table in ("attempts", "outcomes", "writes"):
-                    self._connection.execute(f"delete from store.{table} where run_id in ({old})", [naive(before)])
-        return count
+                    self._connection.execute(
+                        f"delete from store.{table} where run_id in (select unnest(?::varchar[]))",
+                        [[run_id for run_id, _ in rows]],
+                    )
+        return sum(int(count) for _, count in rows)
 
     def entries(self, run_id: str, limit: int | None = None) -> pa.Table:
         """Everything about a run's writes: one row a contact and property, with the contact's outcome."""
