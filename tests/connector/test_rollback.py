@@ -1,13 +1,17 @@
 """Rollback on a pretend account: what stood before stands again, edits are kept, and it can be undone."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv as pa_csv
 import pytest
+from typer.testing import CliRunner
 
+from connector.cli import app
 from tests.connector.inside import inside, without_dates, workplace, writes
 from tests.connector.portal import Portal, portal, start, wait_for
 from tests.made_up import write_leads
@@ -248,6 +252,28 @@ def test_killed_half_way_and_run_again_it_ends_the_same(
         key: before[key] for key in untouched
     }
     assert result["undone"] == result["changed"]
+
+
+def test_results_in_files_can_be_rolled_back(leads: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> dict[str, Any]:
+        given = ["--platform", "files", "--mapping", str(leads), "--json"]
+        environment = {"LEADLIGHT_STATE_DIR": str(tmp_path / "state")}
+        result = CliRunner().invoke(app, [*arguments, *given], env=environment)
+        assert result.exit_code == 0, result.stderr
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
+
+    def rows() -> list[dict[str, Any]]:
+        [published] = (tmp_path / "state").glob("results/*/leadlight_results.csv")
+        table: list[dict[str, Any]] = pa_csv.read_csv(published).to_pylist()
+        return table
+
+    synced = run("sync")
+    assert sum(bool(row.get("leadlight_score")) for row in rows()) == synced["pushed"]["changed"] > 0
+    result = run("rollback", synced["run_id"], "--yes")
+    assert result["restored"] == synced["pushed"]["changed"]
+    assert not any(value for row in rows() for name, value in row.items() if name.startswith("leadlight"))
+    assert run("sync")["pushed"]["changed"] == 0
 
 
 @pytest.mark.soak
