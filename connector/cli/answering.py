@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from connector import console
-from connector.errors import BadSetting, LeadlightError, Refused
+from connector.errors import BadSetting, BudgetSpent, LeadlightError, Refused
 from connector.settings import Settings, load
 from scoring.errors import UsageError
 
@@ -85,7 +85,10 @@ def answering(json: bool) -> Iterator[Answer]:
 
 def _failure(error: Exception) -> dict[str, Any]:
     console.problem("Error", str(error))
-    return {"error": str(error), "kind": type(error).__name__}
+    failure = {"error": str(error), "kind": type(error).__name__}
+    if isinstance(error, BudgetSpent) and error.resume_at is not None:
+        failure["resume_at"] = error.resume_at.isoformat()
+    return failure
 
 
 def chosen(config: Path | None, platform: str | None, mapping: Path | None) -> Settings:

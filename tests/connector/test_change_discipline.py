@@ -186,7 +186,7 @@ def test_the_rest_of_a_spent_budget_is_written_next_time_the_worthiest_first(
         for contact in after
         if after[contact].get("leadlight_scored_at") != before[contact].get("leadlight_scored_at")
     }
-    written = write = HubSpot.write
+    write = HubSpot.write
     calls: list[int] = []
 
     def spent(self: HubSpot, batch: list[Write]) -> list[Outcome]:
@@ -197,10 +197,10 @@ def test_the_rest_of_a_spent_budget_is_written_next_time_the_worthiest_first(
 
     with monkeypatch.context() as patched:
         patched.setattr(HubSpot, "write", spent)
-        code, _, err = inside(account, folder, "sync", "--max-grade-moves", "1")
+        code, failure, err = inside(account, folder, "sync", "--max-grade-moves", "1")
     assert code == 1
     assert "100 of " in err
-    assert written is HubSpot.write
+    assert failure["resume_at"] == "2027-01-01T00:00:00+00:00"
     code, last, err = inside(account, folder, "sync", "--max-grade-moves", "1")
     assert code == 0, err
     assert last["pushed"]["changed"] == first["pushed"]["left"] - 100
