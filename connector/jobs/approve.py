@@ -55,7 +55,7 @@ def find_plan(run: Run, name: str) -> dict[str, Any]:
 
 def _open_rows(run: Run, plan: dict[str, Any], writes: pa.Table) -> list[dict[str, Any]]:
     """What is still to be written; values that an earlier try wrote are left out. Raises Refused."""
-    if fingerprint(writes, frozenset({f"{run.settings.prefix}_scored_at"})) != plan["plan"]:
+    if fingerprint(writes) != plan["plan"]:
         _void(run, plan, "contacts of it were erased, or it was changed in the state")
     rows = writes.to_pylist()
     contacts = list(dict.fromkeys(row["contact_id"] for row in rows))

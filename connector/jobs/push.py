@@ -76,8 +76,7 @@ def _nothing(result: dict[str, Any], options: PushOptions) -> dict[str, Any]:
 
 
 def _await_approval(run: Run, plan: "_Plan", result: dict[str, Any]) -> None:
-    apart = frozenset({f"{run.settings.prefix}_scored_at"})
-    name = run.mirror.plans.save(run.id, plan.table(), apart=apart)
+    name = run.mirror.plans.save(run.id, plan.table())
     raise Refused(
         f"Approval is awaited (require_approval): plan {name} would change {plan.contacts:,} contacts "
         f"({plan.values:,} values), nothing was written. Look at it with `leadlight runs {name}`, "

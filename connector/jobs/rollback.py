@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connector.errors import BadSetting
 from connector.jobs.run import Run
@@ -173,13 +174,13 @@ def _states(run: Run) -> dict[str, str]:
 
 
 def _kept(run: Run, target: Target, found: _Found) -> list[dict[str, Any]]:
-    """Values that were edited since. Model and time of scoring, which move along with any later write of ours,
-    are none of them then."""
+    """Values that were edited since. Those of no predictor (model, time of scoring), which move along with any
+    later write of ours, are none of them then."""
     later = {
         (row["contact_id"], row["property"]): row["later_run"]
         for row in run.mirror.rollbacks.later_writers(target.run_id, found.edited).to_pylist()
     }
-    marks = {f"{run.settings.prefix}_{name}" for name in ("model", "scored_at")}
+    marks = set(target.written.filter(pc.is_null(target.written["predictor"]))["property"].unique().to_pylist())
     kept = []
     for contact_id, name, now in found.edited:
         by = later.get((contact_id, name))

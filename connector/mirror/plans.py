@@ -18,13 +18,10 @@ class Plans:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def save(self, run_id: str, writes: pa.Table, *, apart: frozenset[str]) -> str:
-        """Keep what would be written; returns the plan's name. The same plan twice is one plan.
-
-        `writes` as for the ledger, in its order. Properties `apart` (the time of scoring) are written too, but
-        do not make it another plan.
-        """
-        plan = fingerprint(writes, apart)
+    def save(self, run_id: str, writes: pa.Table) -> str:
+        """Keep what would be written (as for the ledger, in its order); returns the plan's name. The same plan
+        twice is one plan."""
+        plan = fingerprint(writes)
         placed = writes.select(_COLUMNS).append_column("position", pa.array(range(writes.num_rows), pa.int64()))
         with registered(self._connection, "_awaiting", placed), transaction(self._connection):
             known = first(self._connection, "select status from store.plans where plan = ?", [plan])
@@ -71,8 +68,9 @@ class Plans:
             self._connection.execute(f"delete from store.{table} where plan in ({old})", [naive(before)])
 
 
-def fingerprint(writes: pa.Table, apart: frozenset[str]) -> str:
-    """Twelve hex digits over contacts, properties and both values, whatever the order."""
+def fingerprint(writes: pa.Table) -> str:
+    """Twelve hex digits over contacts, properties and both values, whatever the order. The time of scoring is
+    written too, but does not make it another plan."""
     columns = [writes[name].to_pylist() for name in _COLUMNS[:4]]
-    lines = sorted(repr(row) for row in zip(*columns, strict=True) if row[1] not in apart)
+    lines = sorted(repr(row) for row in zip(*columns, strict=True) if not row[1].endswith("scored_at"))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

@@ -12,7 +12,7 @@ import pytest
 from connector.errors import BudgetSpent
 from connector.platform import Outcome, Write
 from connector.platforms.hubspot.platform import HubSpot
-from tests.connector.inside import inside, without_dates, workplace, writes
+from tests.connector.commands import inside, without_dates, workplace, writes
 from tests.connector.portal import Portal, portal
 from tests.made_up import write_leads
 

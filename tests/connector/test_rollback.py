@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from connector.cli import app
-from tests.connector.inside import inside, without_dates, workplace, writes
+from tests.connector.commands import inside, without_dates, workplace, writes
 from tests.connector.portal import Portal, portal, start, wait_for
 from tests.made_up import write_leads
 

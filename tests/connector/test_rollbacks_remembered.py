@@ -10,8 +10,6 @@ from connector.mirror import Mirror
 from connector.platform import Outcome
 from tests.connector.mirrored import commit, contact, fetch, opened
 
-MARKS = frozenset({"scored_at"})
-
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[Mirror]:
@@ -92,15 +90,15 @@ def test_a_value_of_a_later_run_is_known(mirror: Mirror) -> None:
 
 
 def test_a_plan_is_named_by_what_it_would_write(mirror: Mirror) -> None:
-    name = mirror.plans.save("r1", plan(c1="7", c2="8"), apart=MARKS)
-    assert mirror.plans.save("r2", plan(c2="8", c1="7"), apart=MARKS) == name
-    assert mirror.plans.save("r3", plan(c1="7", c2="9"), apart=MARKS) != name
+    name = mirror.plans.save("r1", plan(c1="7", c2="8"))
+    assert mirror.plans.save("r2", plan(c2="8", c1="7")) == name
+    assert mirror.plans.save("r3", plan(c1="7", c2="9")) != name
     known = {row["plan"]: row for row in mirror.plans.known()}
     assert len(known) == 2
     assert (known[name]["run_id"], known[name]["contacts"], known[name]["value_count"]) == ("r1", 2, 4)
     assert mirror.plans.writes(name).equals(plan(c1="7", c2="8"))
     mirror.plans.settle(name, "void", "r4")
-    assert mirror.plans.save("r5", plan(c1="7", c2="8"), apart=MARKS) == name
+    assert mirror.plans.save("r5", plan(c1="7", c2="8")) == name
     assert {row["plan"]: row["status"] for row in mirror.plans.known()}[name] == "open"
 
 
