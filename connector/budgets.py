@@ -93,6 +93,11 @@ class Day:
             )
         self._left -= 1
 
+    def left(self, now: datetime) -> int:
+        """Calls that may still be made until midnight."""
+        fresh = self._ends is not None and now >= self._ends
+        return max(0, int(self._calls * self._share if fresh else self._left))
+
     def correct(self, quota: Quota) -> None:
         """Take over the platform's own count, which knows the other integrations' calls."""
         if quota.daily_limit and quota.daily_remaining is not None:
@@ -155,6 +160,11 @@ class Budgets:
             day = next((self._days[name] for name in names if name in self._days), None)
             if day:
                 day.correct(quota)
+
+    def left_today(self, name: str) -> int:
+        """Calls that a daily budget still has."""
+        with self._lock:
+            return self._days[name].left(self._clock())
 
     def hold_all(self, seconds: float) -> None:
         """The platform asked for a pause: nobody calls for so long."""

@@ -100,6 +100,10 @@ def synced(result: Mapping[str, Any]) -> None:
         f"{done['failed']:,} failed, {done['skipped']:,} gone; "
         f"{result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s."
     )
+    if done.get("held"):
+        say(f"{done['held']:,} contacts are held back by a rollback: --resume writes them again.")
+    if done.get("left"):
+        say(f"{done['left']:,} contacts are left for the next run, the most worthy first.")
 
 
 def installed(result: Mapping[str, Any]) -> None:

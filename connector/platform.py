@@ -193,5 +193,8 @@ class Platform(Protocol):
     def calls(self) -> Mapping[str, int]:
         """Calls made so far, by 'METHOD /path/template'."""
 
+    def calls_left(self) -> int | None:
+        """Calls that may still be made today; None where there is no such limit."""
+
     def close(self) -> None:
         """Give up connections."""

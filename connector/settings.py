@@ -89,6 +89,14 @@ class Settings(BaseSettings):
 
     #: A run that would change more contacts than this stops before its first write. Absent: no cap.
     max_changes: int | None = Field(default=None, ge=0)
+    #: The same for the share of graded contacts that would get another grade.
+    max_grade_moves: float = Field(default=0.2, ge=0.0, le=1.0)
+    #: A score that moved by fewer points stays as it stands, unless grade or reasons changed. 0: write every move.
+    min_score_step: float = Field(default=2.0, ge=0.0, le=100.0)
+    #: What was written and what stood before is kept so long, and can be rolled back.
+    keep_ledger_days: int = Field(default=400, ge=1)
+    #: Nothing is written before a person has approved the plan.
+    require_approval: bool = False
 
     #: Absent: nobody is held out.
     holdout: Holdout | None = None

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from connector import console
-from connector.cli import account, explaining, measuring, models, pipeline, trying
+from connector.cli import account, explaining, history, measuring, models, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -28,6 +28,9 @@ COMMANDS = (
     models.models,
     account.install,
     measuring.measure,
+    history.runs,
+    history.rollback,
+    history.approve,
     trying.sandbox,
     trying.demo,
 )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from connector import console
-from connector.errors import BadSetting, LeadlightError, Refused
+from connector.errors import BadSetting, BudgetSpent, LeadlightError, Refused
 from connector.settings import Settings, load
 from scoring.errors import ModelMismatch, UsageError
 
@@ -31,6 +31,19 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything but write
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Write at most this many contacts.")]
 MaxChanges = Annotated[
     int | None, typer.Option("--max-changes", min=0, help="Write nothing if more contacts than this would change.")
+]
+MaxGradeMoves = Annotated[
+    float | None,
+    typer.Option(
+        "--max-grade-moves", min=0, max=1, help="Write nothing if more than this share of grades would move."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Write again what a rollback holds back, and forget the holds.")
+]
+Difference = Annotated[
+    Path | None,
+    typer.Option("--out", help="The whole difference, old and new, to this file: CSV or Parquet by its ending."),
 ]
 
 
@@ -72,7 +85,10 @@ def answering(json: bool) -> Iterator[Answer]:
 
 def _failure(error: Exception) -> dict[str, Any]:
     console.problem("Error", str(error))
-    return {"error": str(error), "kind": type(error).__name__}
+    failure = {"error": str(error), "kind": type(error).__name__}
+    if isinstance(error, BudgetSpent) and error.resume_at is not None:
+        failure["resume_at"] = error.resume_at.isoformat()
+    return failure
 
 
 def chosen(config: Path | None, platform: str | None, mapping: Path | None) -> Settings:

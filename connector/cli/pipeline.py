@@ -9,17 +9,21 @@ from connector import console
 from connector.cli.answering import (
     AsOf,
     Config,
+    Difference,
     DryRun,
     Json,
     Limit,
     Mapping,
     MaxChanges,
+    MaxGradeMoves,
     PlatformName,
+    Resume,
     answering,
     chosen,
     instant,
 )
-from connector.errors import BadSetting
+from connector.cli.previewing import previewing, print_preview
+from connector.errors import BadSetting, Refused
 
 
 def pull(
@@ -147,8 +151,7 @@ def score(
 
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        if out is not None and out.suffix not in (".csv", ".parquet"):
-            raise BadSetting(f"--out {out}: the file must end in .csv or .parquet.")
+        check_out(out)
         with open_run(settings, "score", as_of=instant(as_of), progress=progress) as run:
             ensure_pulled(run)
             scored = job(run)
@@ -176,39 +179,48 @@ def push(
     dry_run: DryRun = False,
     limit: Limit = None,
     max_changes: MaxChanges = None,
+    max_grade_moves: MaxGradeMoves = None,
+    resume: Resume = False,
+    out: Difference = None,
     json: Json = False,
 ) -> None:
     """Write what changed since the last push, and only that.
 
+    A lead score that hardly moved is left as it stands (min_score_step), and what a rollback put back is held
+    until another model is in use or you say --resume.
+
     Examples:
 
-        leadlight push --dry-run
+        leadlight push --dry-run --out difference.csv
 
         leadlight push --max-changes 2000
+
+        leadlight push --resume
     """
+    from connector.jobs.push import PushOptions, recover
     from connector.jobs.push import push as job
-    from connector.jobs.push import recover
     from connector.jobs.run import open_run
     from connector.jobs.score import score as compute
     from connector.jobs.sync import spent
 
-    with answering(json) as answer, console.watching() as progress:
+    options = PushOptions(dry_run, limit, max_changes, max_grade_moves, resume, out)
+    with answering(json) as answer, console.watching() as progress, previewing():
         settings = chosen(config, platform, mapping)
+        check_out(out)
         with open_run(settings, "push", as_of=instant(as_of), progress=progress) as run:
             if not dry_run:
                 recover(run)
             scored = compute(run)
-            pushed = job(run, scored, dry_run=dry_run, limit=limit, max_changes=max_changes)
-            answer.result = {
-                "run_id": run.id,
-                "gates": scored.trained.gates,
-                "pushed": pushed.to_json(),
-                "dry_run": dry_run,
-                **spent(run),
-            }
+            first = {"run_id": run.id, "gates": scored.trained.gates, "dry_run": dry_run}
+            try:
+                answer.result = {**first, **job(run, scored, options), **spent(run)}
+            except Refused as refusal:
+                refusal.result = {**first, **refusal.result, **spent(run)}
+                raise
             run.done(answer.result)
+        print_preview(answer.result)
         console.synced(answer.result)
-        answer.exit_code = 4 if pushed.failed else 0
+        answer.exit_code = 4 if answer.result["pushed"]["failed"] else 0
 
 
 def sync(
@@ -219,25 +231,42 @@ def sync(
     dry_run: DryRun = False,
     limit: Limit = None,
     max_changes: MaxChanges = None,
+    max_grade_moves: MaxGradeMoves = None,
+    resume: Resume = False,
+    out: Difference = None,
     json: Json = False,
 ) -> None:
     """Pull, score, push: the one command that a schedule runs.
 
+    What a rollback put back is held until another model is in use or you say --resume.
+
     Examples:
 
-        leadlight sync --dry-run
+        leadlight sync --dry-run --out difference.parquet
 
         leadlight sync --max-changes 5000 --json
+
+        leadlight sync --resume
     """
+    from connector.jobs.push import PushOptions
     from connector.jobs.run import open_run
     from connector.jobs.sync import sync as job
 
-    with answering(json) as answer, console.watching() as progress:
+    options = PushOptions(dry_run, limit, max_changes, max_grade_moves, resume, out)
+    with answering(json) as answer, console.watching() as progress, previewing():
         settings = chosen(config, platform, mapping)
+        check_out(out)
         with open_run(settings, "sync", as_of=instant(as_of), progress=progress) as run:
-            answer.result = job(run, dry_run=dry_run, limit=limit, max_changes=max_changes)
+            answer.result = {**job(run, options), "dry_run": dry_run}
             run.done(answer.result)
             rejected = run.rejected()
+        print_preview(answer.result)
         console.synced(answer.result)
         console.rejected(rejected)
         answer.exit_code = 4 if rejected or answer.result["pushed"]["failed"] else 0
+
+
+def check_out(out: Path | None) -> None:
+    """Raises BadSetting for a file that could not be written in the end."""
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
+        raise BadSetting(f"--out {out}: the file must end in .csv or .parquet.")

@@ -1,104 +1,111 @@
-"""Push: write to the platform what changed, and only that.
+"""Push: write to the platform what changed, and only that."""
 
-Intent and the value that stood before go into the ledger before the first call, each batch is marked before it
-leaves, each outcome is kept after it came back. Whatever was under way when a run died is read back before the
-next one writes.
-"""
-
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from connector.errors import LeadlightError, Refused
+from connector.errors import Refused
+from connector.jobs import discipline
 from connector.jobs.install import ensure_installed
+from connector.jobs.preview import preview
 from connector.jobs.run import Run
 from connector.jobs.score import Scored, property_options
+from connector.jobs.sending import Pushed as Pushed
+from connector.jobs.sending import recover as recover
+from connector.jobs.sending import send as send
 from connector.jobs.withhold import keep_arms, withhold
-from connector.platform import Outcome, Write
+from connector.platforms.files.results import write_table
 from manifests import Property
 from scoring.engine import literal, quoted
+from scoring.predictors.base import Model
 
 
-@dataclass
-class Pushed:
-    """Contacts by what became of them; `values` counts single property values written."""
+@dataclass(frozen=True)
+class PushOptions:
+    """What the user asked of one push."""
 
-    changed: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    skipped: int = 0
-    values: int = 0
+    dry_run: bool = False
+    limit: int | None = None
+    #: Outrank the settings of the same names.
+    max_changes: int | None = None
+    max_grade_moves: float | None = None
+    #: Write again what a rollback holds back.
+    resume: bool = False
+    #: The whole difference goes to this file, CSV or Parquet by its ending.
+    out: Path | None = None
 
-    def to_json(self) -> dict[str, int]:
-        return dict(vars(self))
 
+def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict[str, Any]:
+    """Write the values of the predictors that passed their gates. Returns `pushed`, and what goes beside it.
 
-def push(
-    run: Run, scored: Scored, *, dry_run: bool = False, limit: int | None = None, max_changes: int | None = None
-) -> Pushed:
-    """Write the values of the predictors that passed their gates.
-
-    Raises Refused when every predictor that ran was refused, or when more than `max_changes` contacts would
-    change: then nothing is written.
+    Raises Refused when every predictor that ran was refused, when a cap is met, or when a person has to approve
+    first: then nothing is written.
     """
     passed = _passed(run, scored)
-    plan = _plan(run, scored, passed)
-    cap = max_changes if max_changes is not None else run.settings.max_changes
-    if cap is not None and plan.contacts > cap:
-        raise Refused(
-            f"{plan.contacts} contacts would change, the cap is {cap}: nothing was written. "
-            "Look at --dry-run, then raise max_changes if this is what you want.",
-            {"pushed": Pushed(unchanged=plan.unchanged).to_json()},
-        )
-    pushed = Pushed(unchanged=plan.unchanged)
-    if dry_run:
-        pushed.changed, pushed.values = plan.contacts, plan.values
-        return pushed
+    if options.resume and not options.dry_run:
+        run.mirror.rollbacks.release()
+    plan = _plan(run, scored, passed, options)
+    pushed = Pushed(unchanged=plan.unchanged, held=plan.held, left=plan.left)
+    result: dict[str, Any] = {"pushed": pushed.to_json()}
+    if options.out is not None:
+        write_table(options.out, plan.table().drop_columns(["worth"]))
+    if options.dry_run:
+        result["preview"] = preview(run, plan.table(), _wanted(run, scored))
+        result["pushed"] |= {"changed": plan.contacts, "values": plan.values}
+    result["caps"] = discipline.caps(run, options.max_changes, options.max_grade_moves)
+    if result["caps"]["exceeded"]:
+        raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
+    if options.dry_run:
+        return result
+    if plan.contacts and run.settings.require_approval:
+        _await_approval(run, plan, result)
     keep_arms(run)
     if plan.contacts:
         ensure_installed(run, _wanted(run, scored))
-        run.mirror.ledger.plan_writes(run.id, plan.table(limit))
-        _send(run, pushed)
-    return pushed
+        run.mirror.ledger.plan_writes(run.id, plan.table())
+        send(run, pushed)
+    forget_old(run)
+    return {**result, "pushed": pushed.to_json()}
+
+
+def _nothing(result: dict[str, Any], options: PushOptions) -> dict[str, Any]:
+    """A refusal's JSON; a dry run keeps its figures of what would have changed."""
+    if options.dry_run:
+        return result
+    return {**result, "pushed": {**result["pushed"], "changed": 0, "values": 0}}
+
+
+def _await_approval(run: Run, plan: "_Plan", result: dict[str, Any]) -> None:
+    name = run.mirror.plans.save(run.id, plan.table())
+    raise Refused(
+        f"Approval is awaited (require_approval): plan {name} would change {plan.contacts:,} contacts "
+        f"({plan.values:,} values), nothing was written. Look at it with `leadlight runs {name}`, "
+        f"carry it out with `leadlight approve {name}`.",
+        {**result, "plan": name, "planned": {"contacts": plan.contacts, "values": plan.values}},
+    )
+
+
+def forget_old(run: Run) -> None:
+    """Take out of the ledger what is older than the settings keep."""
+    before = datetime.now(UTC) - timedelta(days=run.settings.keep_ledger_days)
+    run.mirror.ledger.prune(before)
+    run.mirror.plans.prune(before)
 
 
 def _wanted(run: Run, scored: Scored) -> list[Property]:
-    """Our properties, with the options that the models bring."""
+    return wanted_on(run, scored.trained.models)
+
+
+def wanted_on(run: Run, models: Mapping[str, Model]) -> list[Property]:
+    """Our properties, with the options that the models (by task key) bring."""
     options = {
-        task.names(run.prefix).get("leadlight_segment"): property_options(task, scored.trained)
+        task.names(run.prefix).get("leadlight_segment"): property_options(task, models)
         for task in run.tasks()
         if task.predictor.name == "segments"
     }
     return [entry.with_options(options.get(entry.name, ())) for entry in run.properties()]
-
-
-def recover(run: Run) -> None:
-    """Settle what a run that died left open: batches that had left are read back, the rest never happened."""
-    ledger = run.mirror.ledger
-    for run_id in ledger.open_runs():
-        attempted = ledger.attempted_unsettled(run_id)
-        names = sorted({name for values in attempted.values() for name in values})
-        for ids in _chunks(list(attempted), run.platform.batch_size):
-            present = run.platform.read_ours(ids, names)
-            _settle_read_back(run, run_id, attempted, present, ids)
-        ledger.drop_unattempted(run_id)
-
-
-def _settle_read_back(run: Run, run_id: str, attempted: Any, present: Any, ids: Sequence[str]) -> None:
-    arrived, never = [], []
-    for contact_id in ids:
-        now = present.get(contact_id)
-        if now is None:
-            arrived.append(Outcome(contact_id, "gone"))
-        elif any(now.values.get(name) == value for name, value in attempted[contact_id].items()):
-            # one is enough: a person may have edited another one since
-            arrived.append(Outcome(contact_id, "written"))
-        else:
-            never.append(contact_id)
-    run.mirror.ledger.settle(run_id, arrived)
-    run.mirror.ledger.forget_attempts(run_id, never)
 
 
 def _passed(run: Run, scored: Scored) -> list[str]:
@@ -109,32 +116,29 @@ def _passed(run: Run, scored: Scored) -> list[str]:
     if not passed and refused:
         why = " ".join(f"{key}: {' '.join(reasons)}" for key, reasons in refused.items())
         raise Refused(f"Every prediction was refused, nothing was written. {why}", {"pushed": Pushed().to_json()})
-    prefix = run.settings.prefix
+    prefix = run.prefix
     return [name for task in passed for name in task.names(prefix).values()]
 
 
 @dataclass(frozen=True)
 class _Plan:
+    """What would be written now; the rows are in the temporary table `planned`."""
+
     run: Run
     scored: Scored
     contacts: int
     unchanged: int
     values: int
+    held: int
+    left: int
 
-    def table(self, limit: int | None) -> Any:
-        """The rows for the ledger, of the `limit` contacts that matter most: cleared values first, then by
-        score."""
-        score = f"{self.run.prefix}_score"
+    def table(self) -> Any:
+        """The rows for the ledger, in order of worth."""
         return self.run.mirror.connection.sql(f"""
-            with worth as (
-                select contact_id,
-                       max(case when property = {literal(score)} then try_cast(value as double) end) as score
-                from planned group by contact_id
-                order by score desc nulls first, contact_id limit {limit if limit is not None else self.contacts}
-            )
-            select planned.*, source.predictor, source.model
+            select planned.* exclude (value), planned.value as value_after, source.predictor, source.model,
+                   {discipline.REASON} as reason, worth.place as worth
             from planned join worth using (contact_id) left join ({self._sources()}) source using (property)
-            order by worth.score desc nulls first, contact_id, property
+            order by worth.place, property
         """).to_arrow_table()
 
     def _sources(self) -> str:
@@ -149,8 +153,9 @@ class _Plan:
         return f"select * from (values {values}) entry(property, predictor, model)"
 
 
-def _plan(run: Run, scored: Scored, names: list[str]) -> _Plan:
-    """Fill the temporary table `planned` with every value that differs from what stands on the platform."""
+def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _Plan:
+    """Fill the temporary table `planned` with every value that is to be written, and `worth` with the contacts'
+    order."""
     connection = run.mirror.connection
     names = [name for name in names if name in scored.computed.column_names]
     connection.register("computed_now", scored.computed)
@@ -168,12 +173,25 @@ def _plan(run: Run, scored: Scored, names: list[str]) -> _Plan:
         connection.unregister("computed_now")
     withhold(run, scored)
     run.mirror.ledger.differences("desired", into="planned")
-    _add_marks(run, scored)
-    [(changed, values)] = connection.execute("select count(distinct contact_id), count(*) from planned").fetchall()
-    [(holders,)] = connection.execute(
-        "select count(distinct contact_id) from desired where value is not null"
+    held = 0 if options.resume else discipline.leave_held(run, scored)
+    discipline.leave_small_moves(run)
+    [(unchanged,)] = connection.execute(
+        "select count(distinct contact_id) from desired where value is not null "
+        "and contact_id not in (select contact_id from planned)"
     ).fetchall()
-    return _Plan(run, scored, changed, max(0, holders - changed), values)
+    left = discipline.keep_worthiest(run, _room(run, options.limit))
+    _add_marks(run, scored)
+    [(contacts, values)] = connection.execute(
+        "select count(distinct contact_id), count(*) from planned"
+    ).fetchall()
+    return _Plan(run, scored, contacts, max(0, unchanged - held), values, held, left)
+
+
+def _room(run: Run, limit: int | None) -> int | None:
+    """Contacts that this run may write: as the user says, and as today's calls allow."""
+    calls = run.platform.calls_left()
+    today = None if calls is None else max(0, calls - discipline.CALLS_BESIDE) * run.platform.batch_size
+    return min((room for room in (limit, today) if room is not None), default=None)
 
 
 def _long(names: list[str]) -> str:
@@ -198,46 +216,3 @@ def _add_marks(run: Run, scored: Scored) -> None:
     """)
     run.mirror.ledger.differences("desired_marks", into="planned_marks")
     run.mirror.connection.execute("insert into planned select * from planned_marks")
-
-
-def _send(run: Run, pushed: Pushed) -> None:
-    """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread."""
-    batches = run.mirror.ledger.batches(run.id, run.platform.batch_size)
-    total = run.mirror.ledger.planned_contacts(run.id)
-    failure: LeadlightError | None = None
-    flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
-    with ThreadPoolExecutor(run.platform.concurrency) as pool:
-        while True:
-            while failure is None and len(flying) < run.platform.concurrency and (batch := next(batches, None)):
-                run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
-                flying[pool.submit(run.platform.write, batch)] = batch
-            if not flying:
-                break
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                sent = flying.pop(future)
-                try:
-                    _account_for(run, pushed, sent, future.result())
-                except LeadlightError as error:
-                    failure = failure or error
-            run.progress("Writing", pushed.changed + pushed.failed + pushed.skipped, total)
-    if failure is not None:
-        raise failure
-
-
-def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome]) -> None:
-    run.mirror.ledger.settle(run.id, outcomes)
-    sizes = {write.contact_id: len(write.values) for write in batch}
-    for outcome in outcomes:
-        if outcome.state == "written":
-            pushed.changed += 1
-            pushed.values += sizes[outcome.contact_id]
-        elif outcome.state == "failed":
-            pushed.failed += 1
-        else:
-            pushed.skipped += 1
-
-
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -1,5 +1,6 @@
 """A run: one job at work on one account's state, from its first line in `runs` to its last."""
 
+import getpass
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Options, Predictor
 
 log = logging.getLogger(__name__)
+
+#: Parts of a command's JSON that name contacts: printed, not kept.
+_OF_CONTACTS = frozenset({"preview", "kept"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Run:
     as_of_given: datetime | None
     started: float
     progress: Progress
+    #: The table of contacts that had new rows when this run scored, None before.
+    news: str | None = None
     _as_of: datetime | None = field(default=None, repr=False)
     _ended: bool = field(default=False, repr=False)
 
@@ -77,9 +83,10 @@ class Run:
         return self._as_of
 
     def done(self, result: Mapping[str, Any], status: str = "done") -> None:
-        """Record how the run ended."""
+        """Record how the run ended, without what its result says of single contacts."""
         self._ended = True
-        self.mirror.end_run(self.id, status, result)
+        kept = {key: value for key, value in result.items() if key not in _OF_CONTACTS}
+        self.mirror.end_run(self.id, status, kept)
 
     def goals(self) -> list[Goal]:
         """The goals of the settings, else of the mapping, else what the data allow. Raises BadSetting."""
@@ -221,18 +228,32 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
+def _who() -> str | None:
+    """The operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
+
+
 @contextmanager
 def open_run(
-    settings: Settings, command: str, *, as_of: datetime | None = None, progress: Progress = silent
+    settings: Settings,
+    command: str,
+    *,
+    as_of: datetime | None = None,
+    progress: Progress = silent,
+    subject: str | None = None,
 ) -> Iterator[Run]:
-    """Connect, open the account's state, and record the run and how it ended."""
+    """Connect, open the account's state, and record the run, who ran it on what (`subject`: a run, a plan; never
+    a person), and how it ended."""
     started = time.monotonic()
     platform = connect(settings)
     try:
         account = platform.account()
         folder = settings.state_dir / f"{account.platform}-{account.id}"
         with Mirror.open(folder, account, command=command) as mirror:
-            run_id = mirror.begin_run(command, as_of)
+            run_id = mirror.begin_run(command, as_of, who=_who(), subject=subject)
             run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
             try:
                 yield run
@@ -244,6 +265,19 @@ def open_run(
                 raise
     finally:
         platform.close()
+
+
+@contextmanager
+def open_mirror(settings: Settings, command: str) -> Iterator[Mirror]:
+    """The account's state, to look at: no run, nothing written."""
+    platform = connect(settings)
+    try:
+        account = platform.account()
+    finally:
+        platform.close()
+    folder = settings.state_dir / f"{account.platform}-{account.id}"
+    with Mirror.open(folder, account, command=command, read_only=True) as mirror:
+        yield mirror
 
 
 def goal_json(goal: Goal) -> dict[str, Any]:

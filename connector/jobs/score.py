@@ -1,5 +1,6 @@
 """Score: compute what should stand on every contact, with the models in use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 from connector.jobs.run import Run, Task
 from connector.jobs.train import Trained, train
 from scoring.decisions import decide
+from scoring.predictors.base import Model
 
 
 @dataclass
@@ -32,7 +34,8 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
     versions = {key: model.version for key, model in sorted(trained.models.items())}
     day = run.as_of.date()
     news_only = not everyone and run.mirror.scored_day() == (day, versions)
-    only = run.mirror.news_table() if news_only else None
+    run.news = run.mirror.news_table()
+    only = run.news if news_only else None
     outputs = {}
     for task in run.tasks():
         model = trained.models.get(task.key)
@@ -66,8 +69,8 @@ def _with_values(table: pa.Table) -> int:
     return int(pc.sum(pc.is_valid(pc.coalesce(*values))).as_py() or 0)
 
 
-def property_options(task: Task, trained: Trained) -> tuple[tuple[str, str], ...]:
+def property_options(task: Task, models: Mapping[str, Model]) -> tuple[tuple[str, str], ...]:
     """Options that a model brings for its enumeration (segments: id and name)."""
-    model = trained.models.get(task.key)
+    model = models.get(task.key)
     options: Any = () if model is None else model.meta.get("options", ())
     return tuple((str(value), str(label)) for value, label in options)

@@ -6,18 +6,17 @@ from typing import Any
 from connector.errors import Refused
 from connector.jobs.install import ensure_installed
 from connector.jobs.pull import pull
-from connector.jobs.push import push, recover
+from connector.jobs.push import PushOptions, push, recover
 from connector.jobs.run import Run
 from connector.jobs.score import score
 
 
-def sync(
-    run: Run, *, dry_run: bool = False, limit: int | None = None, max_changes: int | None = None
-) -> dict[str, Any]:
+def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
     """The fixed JSON of `leadlight sync`. Raises Refused (with that JSON) when nothing may be written."""
-    if not dry_run:
+    if not options.dry_run:
         recover(run)
-        ensure_installed(run, run.properties())
+        if not run.settings.require_approval:
+            ensure_installed(run, run.properties())
     pulled = pull(run)
     scored = score(run)
     result: dict[str, Any] = {
@@ -29,7 +28,7 @@ def sync(
         "streams_off": pulled.streams_off_json(),
     }
     try:
-        result["pushed"] = push(run, scored, dry_run=dry_run, limit=limit, max_changes=max_changes).to_json()
+        result |= push(run, scored, options)
     except Refused as refusal:
         refusal.result = {**result, **refusal.result, **spent(run)}
         raise

@@ -7,6 +7,7 @@ have arrived (attempted, not settled: read it back), what is settled.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -99,7 +100,12 @@ class Ledger:
     def batches(self, run_id: str, size: int) -> Iterator[list[Write]]:
         """What a run has not attempted yet, in its order, `size` contacts at a time."""
         last = self._number("select coalesce(max(position), -1) from store.writes where run_id = ?", run_id)
-        for start in range(0, last + 1, size):
+        first_open = self._number(
+            f"select coalesce(min(position), {last + 1}) from store.writes w where run_id = ? and not {_TRIED} "
+            f"and {_OPEN}",
+            run_id,
+        )
+        for start in range(first_open, last + 1, size):
             rows = self._connection.execute(
                 f"""select contact_id, property, value_after from store.writes w
                     where run_id = ? and position >= ? and position < ? and not {_TRIED} and {_OPEN}
@@ -199,17 +205,49 @@ class Ledger:
         )
         return dropped
 
-    def entries(self, run_id: str) -> pa.Table:
-        """Everything about a run's writes: one row a contact and property, with the contact's outcome."""
+    def written(self, run_id: str) -> pa.Table:
+        """What a run wrote, in its order: contact_id, property, value_before, value_after, predictor, model."""
         return self._connection.sql(
             """
-            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model, w.reason,
-                   w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
-            from store.writes w left join store.outcomes o using (run_id, contact_id)
-            where run_id = ? order by w.position, w.property
+            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model
+            from store.writes w join store.outcomes o using (run_id, contact_id)
+            where run_id = ? and o.state = 'written' order by w.position, w.property
             """,
             params=[run_id],
         ).to_arrow_table()
+
+    def prune(self, before: datetime) -> int:
+        """Forget what runs wrote whose plans are all older than this; how many values. The runs themselves and
+        the audit log stay."""
+        rows = self._connection.execute(
+            f"""select run_id, count(*) from store.writes w group by run_id
+                having max(planned_at) < ? and not bool_or({_OPEN})""",
+            [naive(before)],
+        ).fetchall()
+        if rows:
+            with transaction(self._connection):
+                for table in ("attempts", "outcomes", "writes"):
+                    self._connection.execute(
+                        f"delete from store.{table} where run_id in (select unnest(?::varchar[]))",
+                        [[run_id for run_id, _ in rows]],
+                    )
+        return sum(int(count) for _, count in rows)
+
+    def entries(self, run_id: str, limit: int | None = None) -> pa.Table:
+        """Everything about a run's writes: one row a contact and property, with the contact's outcome."""
+        return self._connection.sql(
+            f"""
+            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model, w.reason,
+                   w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
+            from store.writes w left join store.outcomes o using (run_id, contact_id)
+            where run_id = ? order by w.position, w.property {"" if limit is None else f"limit {int(limit)}"}
+            """,
+            params=[run_id],
+        ).to_arrow_table()
+
+    def size(self, run_id: str) -> int:
+        """Single values in a run's plan."""
+        return self._number("select count(*) from store.writes where run_id = ?", run_id)
 
     def counts(self, run_id: str) -> dict[str, int]:
         """Contacts planned, written, failed, gone and open, and single values written."""

@@ -22,6 +22,8 @@ from connector.mirror import views
 from connector.mirror.commit import PageCommit
 from connector.mirror.known import MirrorKnown
 from connector.mirror.ledger import Ledger
+from connector.mirror.plans import Plans
+from connector.mirror.rollbacks import Rollbacks
 from connector.mirror.schema import connect
 from connector.mirror.sql import count, first, naive, now, registered, transaction
 from connector.owner_lock import OwnerLock
@@ -41,6 +43,8 @@ class Mirror:
         self.connection = connection
         self.known: Known = MirrorKnown(connection)
         self.ledger = Ledger(connection)
+        self.rollbacks = Rollbacks(connection)
+        self.plans = Plans(connection)
         self._lock = lock
         self._run_id: str | None = None
         #: News up to this number were before the eyes of whoever took the last engine.
@@ -122,22 +126,43 @@ class Mirror:
         return count(self.connection, "(select 1 from store.contacts limit 1)") > 0
 
     def begin_run(
-        self, command: str, as_of: datetime | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        command: str,
+        as_of: datetime | None = None,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        who: str | None = None,
+        subject: str | None = None,
     ) -> str:
-        """Note that a command starts; `settings` (no secrets) stand in its result until there is one."""
+        """Note that a command starts, in the audit log too; `settings` (no secrets) stand in its result until
+        there is one. `subject` names what it is about (a run, a plan), never a person."""
         started = now()
         self._run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        self.connection.execute(
-            "insert into store.runs values (?, ?, ?, ?, null, null, ?)",
-            [
-                self._run_id,
-                command,
-                None if as_of is None else naive(as_of),
-                started,
-                None if settings is None else json.dumps({"settings": settings}, sort_keys=True, default=str),
-            ],
-        )
+        with transaction(self.connection):
+            self.connection.execute(
+                "insert into store.runs values (?, ?, ?, ?, null, null, ?)",
+                [
+                    self._run_id,
+                    command,
+                    None if as_of is None else naive(as_of),
+                    started,
+                    None if settings is None else json.dumps({"settings": settings}, sort_keys=True, default=str),
+                ],
+            )
+            self.connection.execute(
+                "insert into store.audit values (?, ?, ?, ?, ?)", [started, who, command, subject, self._run_id]
+            )
         return self._run_id
+
+    def audit(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Who ran what, the newest first: at, who, command, subject, run_id."""
+        query = 'select * from store.audit order by "at" desc, run_id desc'
+        rows: list[dict[str, Any]] = (
+            self.connection.sql(query if limit is None else f"{query} limit {int(limit)}")
+            .to_arrow_table()
+            .to_pylist()
+        )
+        return rows
 
     def end_run(self, run_id: str, status: str, result: Mapping[str, Any]) -> None:
         """Note how a run ended: `done`, `refused`, `failed`, and its JSON."""

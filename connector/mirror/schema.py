@@ -107,6 +107,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """create table store.shadow (contact_id varchar not null, goal varchar not null, since timestamp not null,
             probability double, score double, grade varchar, present double)""",
     ),
+    (
+        # who: the operating system's user. Rows are only ever added.
+        'create table store.audit ("at" timestamp not null, who varchar, command varchar not null, '
+        "subject varchar, run_id varchar)",
+        # of_run: the run whose values were put back
+        "create table store.rollbacks (run_id varchar not null, of_run varchar not null, started_at timestamp)",
+        # what a rollback holds back: a predictor's values on a contact, as long as this model would write them
+        "create table store.holds (contact_id varchar not null, predictor varchar not null, "
+        "model varchar not null, run_id varchar not null, held_at timestamp)",
+        # plans that await approval; status: open, done, void
+        "create table store.plans (plan varchar not null, run_id varchar not null, planned_at timestamp not null, "
+        "contacts bigint not null, value_count bigint not null, status varchar not null, carried_by varchar, "
+        "settled_at timestamp)",
+        "create table store.plan_writes (plan varchar not null, position bigint not null, "
+        "contact_id varchar not null, property varchar not null, value_before varchar, value_after varchar, "
+        "predictor varchar, model varchar, reason varchar)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -317,3 +317,11 @@ def test_calls_are_counted_and_closing_twice_is_fine(
 def test_batches_and_concurrency_are_sane(platform: Platform) -> None:
     assert platform.batch_size >= 1
     assert platform.concurrency >= 1
+
+
+def test_calls_left_today_are_none_or_a_number_that_calls_lower(platform: Platform) -> None:
+    before = platform.calls_left()
+    platform.account()
+    after = platform.calls_left()
+    assert (before is None) == (after is None)
+    assert after is None or 0 <= after <= (before or 0)

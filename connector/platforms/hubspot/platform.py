@@ -116,6 +116,10 @@ class HubSpot:
         """Calls made so far, repeats counted, by 'METHOD /path/template'."""
         return self._transport.calls()
 
+    def calls_left(self) -> int | None:
+        """Of our share of today's calls, as far as responses have told."""
+        return self._transport.budgets.left_today("daily")
+
     def close(self) -> None:
         """Give up connections."""
         self._transport.close()

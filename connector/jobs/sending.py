@@ -1,0 +1,126 @@
+"""Sending: what the ledger plans goes out in batches, and whatever a run that died left open is settled.
+
+Intent and the value that stood before are in the ledger before the first call, each batch is marked before it
+leaves, each outcome is kept after it came back. Whatever was under way when a run died is read back before the
+next one writes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+
+from connector.errors import BudgetSpent, LeadlightError
+from connector.jobs.run import Run
+from connector.platform import Outcome, Write
+
+
+@dataclass
+class Pushed:
+    """Contacts by what became of them; `values` counts single property values written."""
+
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    skipped: int = 0
+    values: int = 0
+    #: Contacts whose values a rollback holds back.
+    held: int = 0
+    #: Contacts that would change and wait for the next run: beyond `--limit`, or beyond today's calls.
+    left: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        return dict(vars(self))
+
+
+def send(run: Run, pushed: Pushed, stage: str = "Writing") -> None:
+    """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread.
+
+    Raises BudgetSpent, saying how far it came, when the platform's calls are used up.
+    """
+    batches = run.mirror.ledger.batches(run.id, run.platform.batch_size)
+    total = run.mirror.ledger.planned_contacts(run.id)
+    failure: LeadlightError | None = None
+    flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
+    with ThreadPoolExecutor(run.platform.concurrency) as pool:
+        while True:
+            while failure is None and len(flying) < run.platform.concurrency and (batch := next(batches, None)):
+                run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+                flying[pool.submit(run.platform.write, batch)] = batch
+            if not flying:
+                break
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                sent = flying.pop(future)
+                try:
+                    _account_for(run, pushed, sent, future.result())
+                except LeadlightError as error:
+                    failure = failure or error
+            run.progress(stage, pushed.changed + pushed.failed + pushed.skipped, total)
+    if isinstance(failure, BudgetSpent):
+        done = f"{pushed.changed:,} of {total:,} contacts were written; the next run goes on with the rest."
+        raise BudgetSpent(f"{failure} {done}", failure.resume_at) from failure
+    if failure is not None:
+        raise failure
+
+
+def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome]) -> None:
+    run.mirror.ledger.settle(run.id, outcomes)
+    sizes = {write.contact_id: len(write.values) for write in batch}
+    for outcome in outcomes:
+        if outcome.state == "written":
+            pushed.changed += 1
+            pushed.values += sizes[outcome.contact_id]
+        elif outcome.state == "failed":
+            pushed.failed += 1
+        else:
+            pushed.skipped += 1
+
+
+def recover(run: Run) -> None:
+    """Settle what a run that died left open: batches that had left are read back, the rest never happened."""
+    ledger = run.mirror.ledger
+    for run_id in ledger.open_runs():
+        attempted = ledger.attempted_unsettled(run_id)
+        names = sorted({name for values in attempted.values() for name in values})
+        for ids in chunks(list(attempted), run.platform.batch_size):
+            present = run.platform.read_ours(ids, names)
+            _settle_read_back(run, run_id, attempted, present, ids)
+        ledger.drop_unattempted(run_id)
+
+
+def _settle_read_back(
+    run: Run,
+    run_id: str,
+    attempted: Mapping[str, Mapping[str, str | None]],
+    present: Mapping[str, Write | None],
+    ids: Sequence[str],
+) -> None:
+    arrived, never = [], []
+    for contact_id in ids:
+        now = present.get(contact_id)
+        if now is None:
+            arrived.append(Outcome(contact_id, "gone"))
+        elif any(now.values.get(name) == value for name, value in attempted[contact_id].items()):
+            # one is enough: a person may have edited another one since
+            arrived.append(Outcome(contact_id, "written"))
+        else:
+            never.append(contact_id)
+    run.mirror.ledger.settle(run_id, arrived)
+    run.mirror.ledger.forget_attempts(run_id, never)
+
+
+def read_present(run: Run, contact_ids: Sequence[str], names: Sequence[str]) -> dict[str, Write | None]:
+    """What stands on the platform now, batch by batch, several calls at once; None for contacts that are gone."""
+    batches = list(chunks(list(contact_ids), run.platform.batch_size))
+    present: dict[str, Write | None] = {}
+    with ThreadPoolExecutor(run.platform.concurrency) as pool:
+        for found in pool.map(lambda ids: run.platform.read_ours(ids, names), batches):
+            present.update(found)
+    return present
+
+
+def chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    """Lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
