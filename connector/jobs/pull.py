@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.jobs.eligibility import needed_properties
 from connector.jobs.run import Run, declared_goals
 from connector.platform import PullRequest, StreamOff
 
@@ -51,6 +52,9 @@ def request(run: Run, *, full: bool = False) -> PullRequest:
     """What the goals and the manifest ask of a pull."""
     given: list[Any] = list(declared_goals(run.settings).values())
     columns = tuple(str(goal["column"]) for goal in given if goal.get("column") is not None)
+    if run.platform.name != "files":
+        # Files are always read whole, and a goal column of theirs stays a text.
+        columns = tuple(dict.fromkeys([*columns, *needed_properties(run.settings)]))
     return PullRequest(
         history=any(goal.get("event") is not None for goal in given) or not given,
         goal_columns=columns,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from connector.jobs.eligibility import training_choices
 from connector.jobs.run import Run, Task, goal_json
 from scoring import model_store
 from scoring.predictors.base import Model
@@ -17,13 +18,13 @@ class Trained:
 
 
 def train(run: Run, *, only_missing: bool = False) -> Trained:
-    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands."""
+    """Fit the predictors; with `only_missing`, those without a model for the goal and the settings as they now
+    stand: a model must not outlive an objection's setting, or a property that became protected."""
     trained = Trained()
     for task in run.tasks():
         previous = standing_model(run, task)
-        if previous is None or not only_missing:
-            run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
-        model = previous if only_missing and previous is not None else _fit(run, task, previous, trained)
+        fits = previous is not None and previous.meta.get("choices") == training_choices(run.options())
+        model = previous if only_missing and fits else _fit(run, task, previous, trained)
         if model is not None:
             trained.models[task.key] = model
             trained.gates[task.key] = gate_json(model)
@@ -31,13 +32,17 @@ def train(run: Run, *, only_missing: bool = False) -> Trained:
 
 
 def _fit(run: Run, task: Task, previous: Model | None, trained: Trained) -> Model | None:
+    run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
     context = run.context(task.goal)
     lacks = task.predictor.lacks(context)
     if lacks:
         trained.gates[task.key] = {"passed": None, "ran": False, "reasons": lacks}
         return None
     model = task.predictor.train(context, previous)
-    model = replace(model, meta={**model.meta, "goal": goal_json(task.goal)})
+    choices = training_choices(context.options)
+    meta = {**model.meta, "goal": goal_json(task.goal), "choices": choices}
+    version = model_store.version_of(model.predictor, context.as_of, meta, model.files)
+    model = replace(model, meta=meta, version=version)
     model_store.save(run.models, model)
     return model
 
