@@ -2,7 +2,7 @@
 
 import typer
 
-from connector.cli import account, pipeline, trying
+from connector.cli import account, people, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -21,6 +21,8 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     account.install,
+    people.export,
+    people.erase,
     trying.sandbox,
     trying.demo,
 )

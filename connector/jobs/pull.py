@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.jobs.eligibility import needed_properties
+from connector.jobs.retention import trim
 from connector.jobs.run import Run, declared_goals
 from connector.platform import PullRequest, StreamOff
 
@@ -16,6 +17,8 @@ class Pulled:
 
     rows: Counter[str] = field(default_factory=Counter)
     streams_off: list[StreamOff] = field(default_factory=list)
+    #: What the retention setting did; None without one.
+    retention: dict[str, Any] | None = None
 
     def streams_off_json(self) -> list[dict[str, str]]:
         return [{"stream": off.stream, "scope": off.scope, "why": off.why} for off in self.streams_off]
@@ -34,6 +37,7 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
         pulled.rows.update(written)
         done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
         run.progress(f"Reading {page.stream}", done[page.stream], page.total)
+    pulled.retention = trim(run)
     return pulled
 
 

@@ -26,6 +26,7 @@ def sync(
         "scored": scored.contacts,
         "gates": scored.trained.gates,
         "streams_off": pulled.streams_off_json(),
+        **({} if pulled.retention is None else {"retention": pulled.retention}),
     }
     try:
         result["pushed"] = push(run, scored, dry_run=dry_run, limit=limit, max_changes=max_changes).to_json()
