@@ -139,11 +139,16 @@ def rewrite(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     connection.execute(f'copy from database "{name}" to rewritten')
     connection.execute("detach rewritten")
     connection.close()
+    _swap(aside, path)
+
+
+def _swap(aside: Path, path: Path) -> None:
+    """Put one closed file in the place of another, on disk."""
     with aside.open("rb") as written:
         os.fsync(written.fileno())
-    path.with_name(f"{FILE}.wal").unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
     aside.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         with suppress(OSError):
             os.fsync(descriptor)
