@@ -356,3 +356,16 @@ def test_old_events_are_deleted_but_none_that_predictions_need(
         assert trim(run) is None or trim(run)["deleted_events"] == 0  # type: ignore[index]
         oldest = run.mirror.connection.execute("select min(occurred_at) from store.events").fetchall()[0][0]
         assert kept is None or oldest >= run.as_of - timedelta(days=kept)
+
+
+def test_a_group_named_by_an_erased_contact_takes_another_name(settings: Settings) -> None:
+    with open_run(settings, "erase") as run:
+        groups = {"1": "1", "2": "1", "3": "1", "4": "4"}
+        commit(
+            run.mirror,
+            contacts=[contact(key) for key in groups],
+            identities=[{"person_id": person, "contact_id": key} for key, person in groups.items()],
+        )
+        assert erase(run, prepare(run, "1"))["proof"]["traces"] == []
+        left = fetch(run.mirror, "select contact_id, person_id from store.identities order by 1")
+        assert left == [("2", "2"), ("3", "2"), ("4", "4")]
