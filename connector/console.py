@@ -46,6 +46,17 @@ def problem(kind: str, message: str) -> None:
     console.print(f"[bold {colour}]{kind}:[/] {escape(message)}", soft_wrap=True)
 
 
+def erased(result: Mapping[str, Any]) -> None:
+    """What was taken out, and what was found of it afterwards."""
+    rows = sum(result["removed"].values())
+    proof = result["proof"]
+    say(f"Erased: {result['cleared']} values cleared on the platform, {rows} rows removed here.")
+    for trace in proof["traces"]:
+        problem("Trace left", str(trace["where"]))
+    if not proof["traces"]:
+        say(f"No trace in {proof['columns']} text columns and {proof['files']} files.")
+
+
 def say(text: str) -> None:
     """A line of prose."""
     console.print(escape(text), soft_wrap=True)

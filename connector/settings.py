@@ -81,6 +81,18 @@ class Settings(BaseSettings):
     trusted: tuple[str, ...] = ()
     #: Properties that are never features nor reasons.
     excluded: tuple[str, ...] = ()
+    #: Topics or words whose properties are never features nor reasons, besides the default topics; and topics of
+    #: those that are used after all.
+    protected: tuple[str, ...] = ()
+    unprotected: tuple[str, ...] = ()
+    #: "opt_out" or "opt_in", or a table that also names the property in which people object to profiling.
+    consent: str | dict[str, Any] = "opt_out"
+    #: Whom to train on, and whom to write to.
+    include: dict[str, Any] = Field(default_factory=dict)
+    exclude: dict[str, Any] = Field(default_factory=dict)
+    write: dict[str, Any] = Field(default_factory=dict)
+    #: Events older than this are deleted after each pull. Absent: everything is kept.
+    keep_events_days: int | None = Field(default=None, ge=1)
     #: Gate thresholds by name.
     gates: dict[str, float] = Field(default_factory=dict)
     seed: int = 20261123

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scoring.behaviour_features import BY_A_PERSON, ENGAGED
+from scoring.eligibility import objectors
 from scoring.engine import literal, quoted
 from scoring.feature_sql import DAY, Computed, Feature, Unit, select_list, whole_days
 
@@ -23,7 +24,7 @@ def prepare(
     for table, rows, catalogue in (
         (PURCHASES, _purchase_rows(pairs), _purchases()),
         (DEALS, _deal_rows(context, pairs), _deals()),
-        (COMPANY, _company_rows(pairs), _company()),
+        (COMPANY, _company_rows(context, pairs), _company()),
     ):
         computed = list(catalogue)
         if features is not None:
@@ -161,8 +162,8 @@ def _deals() -> Iterator[Computed]:
     yield Computed(feature, whole_days("min(case when deal_id is not null then age end)"))
 
 
-def _company_rows(pairs: str) -> str:
-    """What others at the contact's company did; null without a company."""
+def _company_rows(context: "Context", pairs: str) -> str:
+    """What others at the contact's company did, objectors to profiling left out; null without a company."""
     kinds = ", ".join(literal(kind) for kind in ENGAGED)
     return f"""
         with companies_met as (
@@ -172,7 +173,9 @@ def _company_rows(pairs: str) -> str:
         members as (
             select c.contact_id, c.company_id, c.created_at from contacts c
             join companies_met m on m.company_id = c.company_id
-            where c.deleted_at is null and c.merged_into is null
+            left join (select distinct contact_id from ({objectors(context.engine, context.options.consent)}) x) o
+                on o.contact_id = c.contact_id
+            where c.deleted_at is null and c.merged_into is null and o.contact_id is null
         ),
         instants as (select distinct as_of from {quoted(pairs)}),
         done as (

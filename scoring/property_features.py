@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scoring.engine import Engine, literal, quoted
 from scoring.feature_sql import Computed, Feature, Unit
-from scoring.property_sources import Source, usable
+from scoring.property_sources import Source, telling, usable
 from scoring.property_sql import PART, expression, text_of, texts
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def prepare(
     Also returns the labels of properties left out because their values at a past instant are unknown.
     """
     sources = usable(context)
-    if features is not None:
+    if features is None:
+        hidden = telling(context)
+        sources = [source for source in sources if source not in hidden]
+    else:
         needed = {feature.name.partition(PART)[0] for feature in features}
         sources = [source for source in sources if source.name in needed]
     recorded = _recorded(context, pairs, sources, training=features is None)

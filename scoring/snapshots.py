@@ -2,7 +2,7 @@
 
 A training snapshot is a contact as it stood at a past instant, with what came of it in the label window
 `(as_of, as_of + horizon]`. Contacts that were deleted or merged, and people who object to profiling, are in
-none of the tables made here.
+none of the tables made here; the user's filters say who else is not (`scoring.eligibility`).
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from scoring import eligibility
+from scoring.eligibility import Filter
 from scoring.engine import Engine, literal, quoted
 from scoring.goals import goal_text, reached
 
@@ -26,6 +28,7 @@ MIN_ELIGIBLE = 50
 MIN_PAST_DAYS = 30
 
 _LIVE, _CANDIDATES, _REACHED = "leadlight_live", "leadlight_candidates", "leadlight_reached"
+_PAIRS = "leadlight_pairs"
 _DAY = 86400
 
 
@@ -49,9 +52,10 @@ def labelled(context: "Context", into: str = "labelled") -> Snapshots:
     contact that was eligible at each of several past instants; with fewer than two usable instants one
     snapshot, a label window ago, remains and the split is `cv`.
     """
-    _live(context)
     if not context.goal.in_time:
+        _live(context, chosen=context.options.train)
         return _static(context, into)
+    _live(context)
     instants = _candidate_instants(context)
     _outcomes(context, instants)
     counts = _eligible_counts(context.engine)
@@ -71,7 +75,7 @@ def eligible(context: "Context", into: str = "eligible", only: str | None = None
     Who has reached a goal that happens once is left out. `only` names a table of contact_ids.
     """
     goal = context.goal
-    _live(context, only)
+    _live(context, only, context.options.write)
     if not goal.once:
         done = "select contact_id from contacts where false"
     elif goal.in_time:
@@ -85,9 +89,12 @@ def eligible(context: "Context", into: str = "eligible", only: str | None = None
     return _now(context, into, done)
 
 
-def population(context: "Context", into: str = "population", only: str | None = None) -> int:
-    """Every live contact: contact_id, person_id, as_of, fold. Returns how many."""
-    _live(context, only)
+def population(
+    context: "Context", into: str = "population", only: str | None = None, *, training: bool = False
+) -> int:
+    """Every live contact who may get a value, or, with `training`, be learnt from: contact_id, person_id, as_of,
+    fold. Returns how many."""
+    _live(context, only, context.options.train if training else context.options.write)
     return _now(context, into, "select contact_id from contacts where false")
 
 
@@ -102,19 +109,15 @@ def _now(context: "Context", into: str, done: str) -> int:
     return _number(context.engine, f"select count(*) from {quoted(into)}")
 
 
-def _live(context: "Context", only: str | None = None) -> None:
+def _live(context: "Context", only: str | None = None, chosen: Filter | None = None) -> None:
     """Contacts that may be looked at, with person, fold and when they became known (null: never dated)."""
-    chosen = f"and c.contact_id in (select contact_id from {quoted(only)})" if only else ""
+    among = f"and c.contact_id in (select contact_id from {quoted(only)})" if only else ""
+    if chosen:
+        among += f" and {eligibility.present(context.engine, chosen)}"
     context.engine.run(f"""
         create or replace temp table {_LIVE} as
         with people as (select contact_id, min(person_id) as person_id from identities group by contact_id),
-        stances as (
-            select contact_id, status, row_number() over (
-                partition by contact_id, channel order by since desc nulls last, status
-            ) as age
-            from consents where purpose = 'profiling'
-        ),
-        objections as (select distinct contact_id from stances where age = 1 and status = 'denied'),
+        objections as ({eligibility.objectors(context.engine, context.options.consent)}),
         firsts as ({_first_traces()})
         select c.contact_id, coalesce(p.person_id, c.contact_id) as person_id,
             stable_bucket(coalesce(p.person_id, c.contact_id), {context.options.folds}) as fold,
@@ -123,7 +126,7 @@ def _live(context: "Context", only: str | None = None) -> None:
         left join people p on p.contact_id = c.contact_id
         left join objections o on o.contact_id = c.contact_id
         left join firsts f on f.contact_id = c.contact_id
-        where c.deleted_at is null and c.merged_into is null and o.contact_id is null {chosen}
+        where c.deleted_at is null and c.merged_into is null and o.contact_id is null {among}
     """)
 
 
@@ -185,23 +188,27 @@ def _outcomes(context: "Context", instants: Sequence[datetime]) -> None:
     engine.run(f"create or replace temp table {_REACHED} as {reached(engine, goal)}")
     union = " union all ".join(f"select {_timestamp(instant)} as as_of" for instant in instants)
     still_open = "coalesce(o.earlier, 0) = 0" if goal.once else "true"
+    engine.run(
+        f"create or replace temp table {_PAIRS} as "
+        f"select l.*, i.as_of from {_LIVE} l cross join ({union}) i where l.known_since < i.as_of"
+    )
+    if context.options.train:
+        eligibility.at_instants(engine, context.options.train, _PAIRS, f"{_PAIRS}_chosen")
+    pairs = f"{_PAIRS}_chosen" if context.options.train else _PAIRS
     engine.run(f"""
         create or replace temp table {_CANDIDATES} as
-        with pairs as (
-            select l.*, i.as_of from {_LIVE} l cross join ({union}) i where l.known_since < i.as_of
-        ),
-        outcomes as (
+        with outcomes as (
             select p.contact_id, p.as_of,
                 max(case when r.happened_at is null or r.happened_at <= p.as_of then 1 else 0 end) as earlier,
                 max(case when r.happened_at > p.as_of
                     and secs_between(p.as_of, r.happened_at) <= {goal.horizon_days * _DAY}
                     then 1 else 0 end) as reached
-            from pairs p join {_REACHED} r on r.contact_id = p.contact_id
+            from {pairs} p join {_REACHED} r on r.contact_id = p.contact_id
             group by p.contact_id, p.as_of
         )
         select p.contact_id, p.person_id, p.as_of, coalesce(o.reached, 0) = 1 as label, p.fold,
             cast(null as bigint) as row_order
-        from pairs p left join outcomes o on o.contact_id = p.contact_id and o.as_of = p.as_of
+        from {pairs} p left join outcomes o on o.contact_id = p.contact_id and o.as_of = p.as_of
         where {still_open}
     """)
 

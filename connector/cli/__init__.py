@@ -6,7 +6,7 @@ import sys
 import typer
 
 from connector import console
-from connector.cli import account, explaining, history, measuring, models, pipeline, trying
+from connector.cli import account, explaining, history, measuring, models, people, pipeline, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -31,6 +31,8 @@ COMMANDS = (
     history.runs,
     history.rollback,
     history.approve,
+    people.export,
+    people.erase,
     trying.sandbox,
     trying.demo,
 )

@@ -52,6 +52,7 @@ def pull(
                 "run_id": run.id,
                 "pulled": dict(pulled.rows),
                 "streams_off": pulled.streams_off_json(),
+                **({} if pulled.retention is None else {"retention": pulled.retention}),
                 **spent(run),
             }
             run.done(answer.result)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.jobs.eligibility import needed_properties
+from connector.jobs.retention import trim
 from connector.jobs.run import Run, declared_goals
 from connector.platform import PullRequest, StreamOff
 
@@ -15,6 +17,8 @@ class Pulled:
 
     rows: Counter[str] = field(default_factory=Counter)
     streams_off: list[StreamOff] = field(default_factory=list)
+    #: What the retention setting did; None without one.
+    retention: dict[str, Any] | None = None
 
     def streams_off_json(self) -> list[dict[str, str]]:
         return [{"stream": off.stream, "scope": off.scope, "why": off.why} for off in self.streams_off]
@@ -33,6 +37,7 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
         pulled.rows.update(written)
         done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
         run.progress(f"Reading {page.stream}", done[page.stream], page.total)
+    pulled.retention = trim(run)
     return pulled
 
 
@@ -51,6 +56,9 @@ def request(run: Run, *, full: bool = False) -> PullRequest:
     """What the goals and the manifest ask of a pull."""
     given: list[Any] = list(declared_goals(run.settings).values())
     columns = tuple(str(goal["column"]) for goal in given if goal.get("column") is not None)
+    if run.platform.name != "files":
+        # Files are always read whole, and a goal column of theirs stays a text.
+        columns = tuple(dict.fromkeys([*columns, *needed_properties(run.settings)]))
     return PullRequest(
         history=any(goal.get("event") is not None for goal in given) or not given,
         goal_columns=columns,

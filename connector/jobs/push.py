@@ -204,14 +204,17 @@ def _long(names: list[str]) -> str:
 
 
 def _add_marks(run: Run, scored: Scored) -> None:
-    """Model and time go along with another value; by themselves they are no reason to write."""
+    """Model and time go along with another value; by themselves they are no reason to write, and where no value is
+    left they go too."""
     prefix = run.prefix
     versions = "; ".join(model.version for _, model in sorted(scored.trained.models.items()))
     marks = {f"{prefix}_model": versions, f"{prefix}_scored_at": f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}"}
     values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in marks.items())
     run.mirror.connection.execute(f"""
         create or replace temp table desired_marks as
-        select contact_id, mark.name as property, mark.value
+        select contact_id, mark.name as property,
+               case when contact_id in (select contact_id from desired where value is not null) then mark.value end
+                   as value
         from (select distinct contact_id from planned) cross join (values {values}) mark(name, value)
     """)
     run.mirror.ledger.differences("desired_marks", into="planned_marks")

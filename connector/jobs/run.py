@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import BadSetting, Refused
+from connector.jobs.eligibility import read_consent, read_filters
 from connector.mirror import Mirror
 from connector.platform import Platform
 from connector.platforms.files.mapping import property_name, read_mapping
@@ -187,11 +188,17 @@ class Run:
         """The user's choices, from settings and mapping."""
         settings = self.settings
         mapping = read_mapping(settings.mapping) if settings.mapping is not None else None
+        train, write = read_filters(settings)
         return Options(
             seed=settings.seed,
             order_by=mapping.contacts.order_by if mapping is not None and mapping.contacts is not None else None,
             excluded=self._never_features(),
             trusted=frozenset(settings.trusted),
+            protected=frozenset(settings.protected),
+            unprotected=frozenset(settings.unprotected),
+            consent=read_consent(settings),
+            train=train,
+            write=write,
             timezone=settings.timezone or (mapping.timezone if mapping is not None else None) or "UTC",
             compare_to=settings.compare_to,
             live=self.platform.name != "files",
@@ -248,6 +255,7 @@ def open_run(
     """Connect, open the account's state, and record the run, who ran it on what (`subject`: a run, a plan; never
     a person), and how it ended."""
     started = time.monotonic()
+    _ = read_consent(settings), read_filters(settings)
     platform = connect(settings)
     try:
         account = platform.account()

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connector.jobs.eligibility import scoring_choices
 from connector.jobs.run import Run, Task
 from connector.jobs.train import Trained, train
 from scoring.decisions import decide
@@ -32,6 +33,7 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
     """
     trained = train(run, only_missing=True)
     versions = {key: model.version for key, model in sorted(trained.models.items())}
+    versions["eligible"] = scoring_choices(run.options())
     day = run.as_of.date()
     news_only = not everyone and run.mirror.scored_day() == (day, versions)
     run.news = run.mirror.news_table()

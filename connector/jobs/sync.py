@@ -26,6 +26,7 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
         "gates": scored.trained.gates,
         "upkeep": scored.trained.upkeep,
         "streams_off": pulled.streams_off_json(),
+        **({} if pulled.retention is None else {"retention": pulled.retention}),
     }
     try:
         result |= push(run, scored, options)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connector.jobs import upkeep
+from connector.jobs.eligibility import training_choices
 from connector.jobs.run import Run, Task, goal_json
+from connector.platforms.files.mapping import read_mapping
 from scoring import model_store
 from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
@@ -24,12 +26,14 @@ class Trained:
 
 
 def train(run: Run, *, only_missing: bool = False) -> Trained:
-    """Fit the predictors; with `only_missing`, those without a model for the goal as it now stands, and those
-    whose time has come (`upkeep.look`)."""
+    """Fit the predictors; with `only_missing`, those without a model for the goal and the settings as they now
+    stand (a model must not outlive an objection's setting, or a property that was excluded), and those whose time
+    has come (`upkeep.look`)."""
     trained = Trained()
     for task in run.tasks():
         model = previous = standing_model(run, task)
-        look = upkeep.look(run, task, previous) if only_missing and previous is not None else None
+        fits = previous is not None and previous.meta.get("choices") == _choices(run)
+        look = upkeep.look(run, task, previous) if only_missing and previous is not None and fits else None
         if look is not None:
             model = previous = look.model
             trained.upkeep.update({task.key: look.seen} if look.seen else {})
@@ -43,14 +47,36 @@ def train(run: Run, *, only_missing: bool = False) -> Trained:
 
 
 def _fit(run: Run, task: Task, previous: Model | None, trained: Trained) -> Model | None:
+    run.progress(f"Training {task.predictor.name.replace('_', ' ')}", 0, None)
     context = run.context(task.goal)
     lacks = task.predictor.lacks(context)
     if lacks:
         trained.gates[task.key] = {"passed": None, "ran": False, "reasons": lacks}
         return None
     model = task.predictor.train(context, previous)
-    model = replace(model, meta={**model.meta, "goal": goal_json(task.goal)})
-    return upkeep.keep(run, task, model, previous)
+    meta = {**model.meta, "goal": goal_json(task.goal), "choices": _choices(run)}
+    version = model_store.version_of(model.predictor, context.as_of, meta, model.files)
+    return upkeep.keep(run, task, replace(model, meta=meta, version=version), previous)
+
+
+def _choices(run: Run) -> dict[str, Any]:
+    """What of the settings and the mapping shapes a model."""
+    options = run.options()
+    mapping = None if run.settings.mapping is None else read_mapping(run.settings.mapping)
+    dropped = (
+        []
+        if mapping is None
+        else [f"{source.label} {name}" for source in mapping.sources for name in source.spec.drop]
+    )
+    return {
+        **training_choices(options),
+        "seed": options.seed,
+        "order_by": options.order_by,
+        "timezone": options.timezone,
+        "compare_to": options.compare_to,
+        "gates": dict(sorted(options.gates.items())),
+        "drop": sorted(dropped),
+    }
 
 
 def standing_model(run: Run, task: Task) -> Model | None:

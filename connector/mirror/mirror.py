@@ -22,9 +22,10 @@ from connector.mirror import views
 from connector.mirror.commit import PageCommit
 from connector.mirror.known import MirrorKnown
 from connector.mirror.ledger import Ledger
+from connector.mirror.pages import Erased
 from connector.mirror.plans import Plans
 from connector.mirror.rollbacks import Rollbacks
-from connector.mirror.schema import connect
+from connector.mirror.schema import connect, rewrite
 from connector.mirror.sql import count, first, naive, now, registered, transaction
 from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
@@ -39,14 +40,19 @@ class Mirror:
 
     def __init__(self, folder: Path, lock: OwnerLock, connection: duckdb.DuckDBPyConnection) -> None:
         self.folder = folder
+        self._lock = lock
+        self._take(connection)
+        self._run_id: str | None = None
+
+    def _take(self, connection: duckdb.DuckDBPyConnection) -> None:
         #: The one connection; canonical tables are readable on it by name, storage as `store.<table>`.
         self.connection = connection
         self.known: Known = MirrorKnown(connection)
         self.ledger = Ledger(connection)
         self.rollbacks = Rollbacks(connection)
         self.plans = Plans(connection)
-        self._lock = lock
-        self._run_id: str | None = None
+        #: People who were erased.
+        self.erased = Erased(connection, self.folder)
         #: News up to this number were before the eyes of whoever took the last engine.
         self._engine_saw: int | None = None
         self._snapshot: tuple[int, tuple[str, ...]] | None = None
@@ -99,6 +105,7 @@ class Mirror:
     def commit(self, page: Page, *, run_id: str, observed_at: datetime) -> dict[str, int]:
         """Put a page into storage, whole or not at all. Returns rows written by table; rows that equal what is
         there are not among them. `observed_at` is when the page was read (UTC)."""
+        page = self.erased.sift(page)
         written = PageCommit(
             self.connection, page, run_id=run_id, observed_at=observed_at, news_since=self._engine_saw or 0
         ).run()
@@ -120,6 +127,14 @@ class Mirror:
             views.materialise(self.connection, wanted)
             self._snapshot = (self._engine_saw, wanted)
         return DuckEngine(self.connection)
+
+    def rewrite(self, account: Account) -> None:
+        """Make the file anew, without anything that was deleted. Temporary tables and engines end with it."""
+        try:
+            rewrite(self.connection, self.folder)
+        finally:
+            self.connection.close()
+            self._take(connect(self.folder, account))
 
     def has_contacts(self) -> bool:
         """Whether any contact was ever pulled."""

@@ -5,6 +5,8 @@ Storage tables are in the schema `store`; what `scoring` reads are temporary vie
 frozen text: a released one is never edited, a change is a new one at the end.
 """
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -15,6 +17,7 @@ from connector.platform import Account
 from scoring import engine
 
 FILE = "mirror.duckdb"
+_REWRITTEN = "mirror.duckdb.rewritten"
 
 #: Besides canonical columns and those of `platform.RECORD_COLUMNS`:
 #: merged_into also for companies and deals; written_at: the modified date that our last write returned;
@@ -124,6 +127,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "contact_id varchar not null, property varchar not null, value_before varchar, value_after varchar, "
         "predictor varchar, model varchar, reason varchar)",
     ),
+    # hash: keyed, of a contact's id or one of its addresses (`kind`)
+    ("create table store.erased (hash varchar not null, kind varchar not null, erased_at timestamp)",),
 )
 
 VERSION = len(MIGRATIONS)
@@ -151,6 +156,39 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Put a fresh copy in the place of the file, so that nothing of deleted rows stays readable in it, and close
+    `connection`. Killed at any point it leaves the old file or the new one, whole.
+
+    Deleted rows stay in a DuckDB file's blocks until those are used again, which may be never.
+    """
+    path, aside = folder / FILE, folder / _REWRITTEN
+    for left in (aside, aside.with_name(f"{_REWRITTEN}.wal")):
+        left.unlink(missing_ok=True)
+    [(name,)] = connection.execute("select current_database()").fetchall()
+    connection.execute("checkpoint")
+    connection.execute(f"attach '{str(aside).replace(chr(39), chr(39) * 2)}' as rewritten")
+    aside.chmod(0o600)
+    connection.execute(f'copy from database "{name}" to rewritten')
+    connection.execute("detach rewritten")
+    connection.close()
+    _swap(aside, path)
+
+
+def _swap(aside: Path, path: Path) -> None:
+    """Put one closed file in the place of another, on disk."""
+    with aside.open("rb") as written:
+        os.fsync(written.fileno())
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    aside.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _config(folder: Path, memory_limit: str | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from scoring.eligibility import Consent, Filter
 from scoring.engine import Engine
 from scoring.goals import Goal
 
@@ -25,6 +26,15 @@ class Options:
     order_by: str | None = None
     #: Properties (internal names) never used as features or reasons.
     excluded: frozenset[str] = frozenset()
+    #: Topics and words (`scoring.protected`) whose properties are never used, besides the default ones; and
+    #: those of the default ones that are used after all.
+    protected: frozenset[str] = frozenset()
+    unprotected: frozenset[str] = frozenset()
+    #: When people may be scored and trained on at all.
+    consent: Consent = field(default_factory=Consent)
+    #: Whom to train on, and whom to give values to.
+    train: Filter = field(default_factory=Filter)
+    write: Filter = field(default_factory=Filter)
     #: Properties that the user trusts although they look like leaks.
     trusted: frozenset[str] = frozenset()
     #: IANA zone of contacts without one.

@@ -24,6 +24,7 @@ from scoring.explanation import reasons, worthy
 from scoring.features import build
 from scoring.gates import BaseRates
 from scoring.predictors.base import Context, Evaluation, Model
+from scoring.property_sources import protected, telling
 from scoring.readiness import column_lacks, goal_lacks
 from scoring.scale import Scale, confidence
 from scoring.snapshots import eligible, labelled
@@ -165,6 +166,10 @@ def _judged(
             for name, (auc, lift) in report.baselines.items()
         },
         "leaks": [leak.to_json() for leak in ready.leaks],
+        "protected": [
+            {"property": source.property, "topic": topic} for source, topic in protected(context).items()
+        ],
+        "proxies": [proxy.to_json() for proxy in telling(context).values()],
         "drift": []
         if rates is None
         else [rates.to_json(), *drift.moved(ready.coding, ready.known[teach], ready.known[test])],

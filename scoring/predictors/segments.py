@@ -99,7 +99,7 @@ class Segments:
     properties: tuple[str, ...] = ("leadlight_segment",)
 
     def lacks(self, context: Context) -> list[str]:
-        population(context, "segment_people")
+        population(context, "segment_people", training=True)
         behaviour.gather(context, "segment_people")
         found = context.engine.fetch(
             "select count(*) as contacts, sum(case when n >= "
@@ -146,7 +146,7 @@ class Segments:
 
 
 def _fit(context: Context, previous: Model | None) -> _Fit:
-    population(context, "segment_people")
+    population(context, "segment_people", training=True)
     seed = context.options.seed
     former = None if previous is None else Segmentation.from_model(previous)
     measures = behaviour.learn(context, "segment_people")

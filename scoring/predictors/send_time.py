@@ -65,7 +65,7 @@ class SendTime:
     properties: tuple[str, ...] = ("leadlight_send_hour", "leadlight_send_weekday", "leadlight_send_source")
 
     def lacks(self, context: Context) -> list[str]:
-        population(context, "send_people")
+        population(context, "send_people", training=True)
         responses.build(context, "send_people", responses.choose_reading(context, "send_people"))
         known = _count(
             context,
@@ -142,7 +142,7 @@ def _bits_apart(days: Floats, common: Floats) -> Floats:
 def _sample(context: Context) -> tuple[Reading, Responses, Responses]:
     """How to read, contacts with MIN_EVENTS or more, and contacts with fewer; at most MAX_CONTACTS in all."""
     engine = context.engine
-    population(context, "send_people")
+    population(context, "send_people", training=True)
     reading = responses.choose_reading(context, "send_people")
     responses.build(context, "send_people", reading)
     some = 2 * MIN_ALIKE

@@ -115,6 +115,14 @@ class FilesPlatform:
     def calls_left(self) -> None:
         """Files have no limit."""
 
+    def forget(self, contact_ids: Sequence[str]) -> tuple[Path, ...]:
+        """Take contacts out of the results for good; the folder in which they were. The files that are read are
+        the user's own and stay as they are."""
+        if not self._results_folder.exists():
+            return ()
+        self._store().forget(contact_ids)
+        return (self._results_folder,)
+
     def publish(self) -> tuple[Path, ...]:
         """Make the results files now; their paths."""
         return self._store().publish()

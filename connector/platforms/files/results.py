@@ -65,6 +65,19 @@ class Results:
             found.update((contact_id, json.loads(text)) for contact_id, text in rows)
         return found
 
+    def forget(self, contact_ids: Sequence[str]) -> None:
+        """Take contacts out for good: from the store, its free pages, its log, and the files made of it."""
+        with self._lock:
+            self._connection.execute("pragma secure_delete = on")
+            with self._connection:
+                self._connection.executemany(
+                    "delete from results where contact_id = ?", [(i,) for i in contact_ids]
+                )
+            self._connection.execute("vacuum")
+            self._connection.execute("pragma wal_checkpoint(truncate)")
+        self._written = any((self.folder / name).exists() for name in (CSV_NAME, PARQUET_NAME))
+        self.publish()
+
     def texts(self) -> pa.Table:
         """`contact_id` and `ours`: all values as canonical JSON."""
         with self._lock:

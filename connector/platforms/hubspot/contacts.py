@@ -34,7 +34,10 @@ def choose_properties(reading: Reading) -> Page:
         chosen = [name for name in names if name in set(before) or known[name].custom]
     unknown = [name for name in reading.request.goal_columns if name not in known]
     if unknown:
-        raise BadSetting(f"[goal] column {unknown[0]!r} is no contact property of this HubSpot account.")
+        raise BadSetting(
+            f"[goal] column (or a filter, or [consent]) names {unknown[0]!r}, "
+            "which is no contact property of this HubSpot account."
+        )
     wanted = [name for name in reading.request.goal_columns if name not in chosen]
     reading.chosen["contacts"] = chosen = sorted([*chosen, *wanted])
     table = definitions.table("contact", known, [name for name in chosen if known[name].kind])

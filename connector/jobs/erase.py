@@ -1,0 +1,166 @@
+"""Erase: a person is taken out of everything, for good, and what is left is searched for traces.
+
+While it is under way a file in the state folder says whose erasure it is; whoever is killed finishes by running it
+again. Of the person a keyed hash remains, so that no later pull brings the person back.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from connector.errors import BadSetting, PlatformDown
+from connector.jobs import traces
+from connector.jobs.erasure import remove
+from connector.jobs.people import Person, find
+from connector.jobs.push import recover
+from connector.jobs.run import Run
+from connector.mirror.schema import FILE
+from connector.platform import Write
+
+JOURNAL = "erasing.json"
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Whom an erasure is of, and whether an earlier one was stopped half-way and is finished with it."""
+
+    person: Person
+    resumed: bool
+
+
+def prepare(run: Run, contact: str | None, email: str | None = None) -> Erasure:
+    """Find the person. Raises BadSetting when nothing is known of such a contact, and never was."""
+    found = find(run, contact, email)
+    begun = _begun(run.folder)
+    if found is None and begun is None and not _was_erased(run, contact, email):
+        raise BadSetting("No such contact is in the mirror: check the id or the address, or pull first.")
+    if found is None:
+        found = Person((contact,) if contact is not None else (), (email.strip().lower(),) if email else ())
+    if begun is None:
+        return Erasure(found, resumed=False)
+    ids = dict.fromkeys([*found.contact_ids, *begun.contact_ids])
+    addresses = dict.fromkeys([*found.addresses, *begun.addresses])
+    return Erasure(Person(tuple(ids), tuple(addresses)), resumed=True)
+
+
+def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
+    """The JSON of `leadlight erase`; `proof.traces` is empty when nothing is left. Holds no id and no address.
+
+    Raises PlatformDown when the platform did not take the cleared values: then the mirror is as before.
+    """
+    person = erasure.person
+    recover(run)
+    _begin(run.folder, person)
+    cleared = _clear(run, person)
+    removed = remove(run, person)
+    folders = [run.folder, *getattr(run.platform, "forget", lambda _: ())(person.contact_ids)]
+    run.mirror.rewrite(run.platform.account())
+    shutil.rmtree(run.folder / "spill", ignore_errors=True)
+    models = _drop_models(run, person)
+    proof = _prove(run, person, folders)
+    if not proof["traces"]:
+        (run.folder / JOURNAL).unlink(missing_ok=True)
+    return {
+        "run_id": run.id,
+        "contacts": len(person.contact_ids),
+        "addresses": len(person.addresses),
+        "resumed": erasure.resumed,
+        "cleared": cleared,
+        "removed": removed,
+        "models_removed": models,
+        "proof": proof,
+    }
+
+
+def _was_erased(run: Run, contact: str | None, email: str | None) -> bool:
+    known = run.mirror.erased
+    return known.has_contact(contact) if contact is not None else known.has_address(email or "")
+
+
+def _clear(run: Run, person: Person) -> int:
+    """Clear our properties on the platform, through the ledger; how many values. What is gone holds none."""
+    names = sorted(entry.name for entry in run.properties())
+    ids, size = list(person.contact_ids), run.platform.batch_size
+    present: dict[str, Write | None] = {}
+    for start in range(0, len(ids), size):
+        present.update(run.platform.read_ours(ids[start : start + size], names))
+    rows = [
+        {"contact_id": key, "property": name, "value_before": value, "value_after": None, "reason": "erasure"}
+        for key, write in present.items()
+        if write is not None
+        for name, value in write.values.items()
+        if value not in (None, "")
+    ]
+    if rows:
+        schema = pa.schema([(name, pa.string()) for name in rows[0]])
+        run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(rows, schema=schema))
+        _send(run)
+    return len(rows)
+
+
+def _send(run: Run) -> None:
+    for batch in run.mirror.ledger.batches(run.id, run.platform.batch_size):
+        run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+        outcomes = run.platform.write(batch)
+        run.mirror.ledger.settle(run.id, outcomes)
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        if failed:
+            raise PlatformDown(
+                f"The platform did not clear our properties on {len(failed)} contacts ({failed[0].error}): "
+                "nothing was erased here, so that you can run it again.",
+                failed[0].request_id,
+            )
+
+
+def _drop_models(run: Run, person: Person) -> list[str]:
+    """Remove stored models that spell out something of the person (a rare property value); the next score trains
+    afresh."""
+    _, found = traces.in_files([run.models], person, ())
+    dropped = sorted({path.parent for path in found if path.parent.parent != run.models})
+    for version in dropped:
+        champion = version.parent / "champion"
+        if champion.exists() and champion.read_text(encoding="utf-8").strip() == version.name:
+            champion.unlink()
+        shutil.rmtree(version)
+    return [version.name for version in dropped]
+
+
+def _prove(run: Run, person: Person, folders: list[Path]) -> dict[str, Any]:
+    """Ask every text column and read every file for what is left."""
+    columns, in_tables = traces.in_tables(run.mirror.connection, person)
+    journal = run.folder / JOURNAL
+    files, found = traces.in_files(folders, person, (journal,))
+    return {
+        "columns": columns,
+        "files": files,
+        "traces": [*in_tables, *({"where": _relative(path, run.folder), "rows": None} for path in found)],
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    if path.name == FILE:
+        return f"{FILE} (bytes)"
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+
+
+def _begun(folder: Path) -> Person | None:
+    try:
+        given = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return Person(tuple(given["contact_ids"]), tuple(given["addresses"]))
+
+
+def _begin(folder: Path, person: Person) -> None:
+    unfinished = folder / f"{JOURNAL}.new"
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        json.dump({"contact_ids": person.contact_ids, "addresses": person.addresses}, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
+    unfinished.replace(folder / JOURNAL)

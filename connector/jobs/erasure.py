@@ -1,0 +1,115 @@
+"""Taking a person out of the mirror's tables, within one transaction."""
+
+import json
+from typing import Any
+
+import duckdb
+
+from connector.jobs.people import Person, columns_by_table
+from connector.jobs.run import Run
+from connector.jobs.traces import pattern
+from connector.mirror.sql import transaction
+from scoring.engine import literal, quoted
+
+ERASED = "erased"
+
+#: What a person did, without a contact's id: a row that names the address goes as a whole.
+_BY_ADDRESS = ("events", "rejects", "contact_addresses")
+
+
+def remove(run: Run, person: Person) -> dict[str, int]:
+    """Remember the hashes, delete the person's rows, and blank the person in other rows; rows by table."""
+    connection = run.mirror.connection
+    columns = columns_by_table(run)
+    removed: dict[str, int] = {}
+    with transaction(connection):
+        run.mirror.erased.add(person.contact_ids, person.addresses)
+        for table, where in _rows_of(person, columns):
+            removed[table] = removed.get(table, 0) + _delete(connection, table, where)
+        _rename_persons(connection, person)
+        for table, names in columns.items():
+            for column, kind in names.items():
+                if kind == "VARCHAR" and table not in ("account", "erased"):
+                    blanked = _blank(connection, table, column, person)
+                    removed[table] = removed.get(table, 0) + blanked
+        removed["runs"] = removed.get("runs", 0) + _blank_results(connection, set(person.contact_ids))
+    return {table: rows for table, rows in sorted(removed.items()) if rows}
+
+
+def _rows_of(person: Person, columns: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
+    """(table, condition): what is found through other rows stands before those."""
+    ids = ", ".join(map(literal, person.contact_ids)) or "null"
+    purchases = f"select purchase_id from store.purchases where contact_id in ({ids})"
+    found = [
+        ("purchase_items", f"purchase_id in ({purchases})"),
+        ("property_history", f"object = 'contact' and object_id in ({ids})"),
+        ("rejects", f"regexp_matches(record, '(?i)contact') and regexp_extract(record, '[^ ]+$') in ({ids})"),
+    ]
+    found += [(table, f"contact_id in ({ids})") for table, names in columns.items() if "contact_id" in names]
+    if (wanted := pattern(person)) is not None:
+        for table in _BY_ADDRESS:
+            texts = [name for name, kind in columns[table].items() if kind == "VARCHAR"]
+            named = " or ".join(f"regexp_matches({quoted(name)}, {literal(wanted)})" for name in texts)
+            found.append((table, f"({named})"))
+    return found
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, table: str, where: str) -> int:
+    [(rows,)] = connection.execute(f"delete from store.{quoted(table)} where {where}").fetchall()
+    return int(rows)
+
+
+def _rename_persons(connection: duckdb.DuckDBPyConnection, person: Person) -> None:
+    """A group of contacts that was named by an erased one takes the name of another."""
+    ids = ", ".join(map(literal, person.contact_ids)) or "null"
+    connection.execute(
+        f"""update store.identities kept set person_id = other.contact_id from (
+                select person_id, min(contact_id) as contact_id from store.identities
+                where person_id in ({ids}) group by person_id) other
+            where kept.person_id = other.person_id"""
+    )
+
+
+def _blank(connection: duckdb.DuckDBPyConnection, table: str, column: str, person: Person) -> int:
+    """Put a word in the place of the address (or the distinctive id) in the texts of other rows."""
+    wanted = pattern(person)
+    if wanted is None:
+        return 0
+    name = quoted(column)
+    # Twice: what stands between two occurrences belongs to the first match.
+    once = f"regexp_replace({name}, {literal(wanted)}, '\\1{ERASED}\\2', 'g')"
+    twice = f"regexp_replace({once}, {literal(wanted)}, '\\1{ERASED}\\2', 'g')"
+    [(rows,)] = connection.execute(
+        f"update store.{quoted(table)} set {name} = {twice} where regexp_matches({name}, {literal(wanted)})"
+    ).fetchall()
+    return int(rows)
+
+
+def _blank_results(connection: duckdb.DuckDBPyConnection, ids: set[str]) -> int:
+    """Samples and lists in the results of former runs name contacts by id."""
+    changed = 0
+    rows = connection.execute("select run_id, result from store.runs where result is not null").fetchall()
+    for run_id, text in rows:
+        try:
+            before = json.loads(text)
+        except ValueError:
+            continue
+        after = _without(before, ids)
+        if after != before:
+            written = json.dumps(after, sort_keys=True)
+            connection.execute("update store.runs set result = ? where run_id = ?", [written, run_id])
+            changed += 1
+    return changed
+
+
+def _without(value: Any, ids: set[str]) -> Any:
+    """JSON without the rows of these contacts, and without their ids elsewhere."""
+    if isinstance(value, dict):
+        return {key: _without(one, ids) for key, one in value.items() if key not in ids}
+    if isinstance(value, list):
+        return [_without(one, ids) for one in value if not _is_row_of(one, ids)]
+    return ERASED if isinstance(value, str) and value in ids else value
+
+
+def _is_row_of(value: Any, ids: set[str]) -> bool:
+    return value in ids if isinstance(value, str) else isinstance(value, dict) and value.get("contact_id") in ids

@@ -1,0 +1,162 @@
+"""Traces of a person: in every text column of the mirror, and in every other file, decompressed.
+
+An address is looked for everywhere, plain and as in a link. An id that is distinctive is too; one that is a short
+number would be found in every amount and date, so it is looked for where ids stand.
+"""
+
+import csv
+import gzip
+import re
+import sqlite3
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import duckdb
+import pyarrow.parquet as pq
+
+from connector.jobs.people import ID_COLUMNS, Person
+from scoring.engine import literal, quoted
+
+#: An id shorter than this that is only digits is not distinctive.
+_DISTINCTIVE = 9
+_CHUNK, _OVERLAP = 1 << 23, 1 << 10
+
+#: What may not stand right before and after a token: a@b.com is no trace in xa@b.com, nor in a@b.com.au.
+_BEFORE, _AFTER = r"[a-z0-9._%+-]", r"[a-z0-9-]"
+
+
+def tokens(person: Person) -> tuple[str, ...]:
+    """Lower-case texts that are a trace wherever they stand."""
+    plain = [*person.addresses, *(one.lower() for one in person.contact_ids if is_distinctive(one))]
+    return tuple(dict.fromkeys([*plain, *(quote(one, safe="").lower() for one in plain)]))
+
+
+def is_distinctive(contact_id: str) -> bool:
+    """Whether an id means this contact wherever it stands."""
+    return len(contact_id) >= (_DISTINCTIVE if contact_id.isdigit() else 6)
+
+
+def pattern(person: Person) -> str | None:
+    """RE2 for a token as a whole, with what stands before and after as groups 1 and 2; None without any token."""
+    found = tokens(person)
+    if not found:
+        return None
+    either = "|".join(re.escape(one) for one in found)
+    return rf"(?i)(^|[^a-z0-9._%+-])(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+
+
+def in_tables(connection: duckdb.DuckDBPyConnection, person: Person) -> tuple[int, list[dict[str, Any]]]:
+    """How many columns were asked, and where something was found."""
+    columns = connection.execute(
+        "select schema_name, table_name, column_name, data_type from duckdb_columns() "
+        "where database_name = current_database() and not internal order by all"
+    ).fetchall()
+    by_table: dict[tuple[str, str], list[str]] = {}
+    for schema, table, column, kind in columns:
+        if kind in ("VARCHAR", "JSON", "BLOB") or kind.endswith("[]") or kind.startswith(("STRUCT", "MAP")):
+            by_table.setdefault((schema, table), []).append(column)
+    traces = []
+    for (schema, table), names in by_table.items():
+        for column in names:
+            where = _trace(column, names, person)
+            if where is None:
+                continue
+            [(rows,)] = connection.execute(
+                f"select count(*) from {quoted(schema)}.{quoted(table)} where {where}"
+            ).fetchall()
+            if rows:
+                traces.append({"where": f"{schema}.{table}.{column}", "rows": rows})
+    return sum(map(len, by_table.values())), traces
+
+
+def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
+    parts = []
+    text = f"cast({quoted(column)} as varchar)"
+    if (wanted := pattern(person)) is not None:
+        parts.append(f"regexp_matches({text}, {literal(wanted)})")
+    ids = ", ".join(map(literal, person.contact_ids))
+    if ids and column in ID_COLUMNS:
+        parts.append(f"{text} in ({ids})")
+    elif ids and column == "object_id" and "object" in columns:
+        parts.append(f"(object = 'contact' and {text} in ({ids}))")
+    return f"({' or '.join(parts)})" if parts else None
+
+
+def in_files(folders: Sequence[Path], person: Person, leave_out: Sequence[Path]) -> tuple[int, list[Path]]:
+    """How many files were read, and those with a trace; what is compressed is read decompressed."""
+    either = "|".join(re.escape(one) for one in tokens(person))
+    searched = re.compile(rf"(?<!{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
+    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in paths if path not in leave_out]
+    return len(paths), [path for path in paths if _has_trace(path, searched, person)]
+
+
+def _has_trace(path: Path, searched: re.Pattern[bytes] | None, person: Person) -> bool:
+    if _has_id(path, set(person.contact_ids)):
+        return True
+    if searched is None:
+        return False
+    return any(searched.search(chunk) for chunk in _contents(path))
+
+
+def _contents(path: Path) -> Iterator[bytes]:
+    """A file's bytes, and what they say when decompressed, in lower-case chunks that overlap."""
+    with path.open("rb") as opened:
+        start = opened.read(4)
+        opened.seek(0)
+        yield from _chunks(opened)
+    if start[:2] == b"\x1f\x8b":
+        with gzip.open(path, "rb") as unpacked:
+            yield from _chunks(unpacked)
+    elif start == b"PK\x03\x04":
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    yield from _chunks(member)
+    elif start == b"PAR1":
+        with pq.ParquetFile(path) as parquet:
+            for batch in parquet.iter_batches(batch_size=20_000):
+                for column in batch.columns:
+                    yield "\n".join(str(one) for one in column.to_pylist()).lower().encode()
+
+
+def _chunks(opened: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    before = b""
+    while chunk := opened.read(_CHUNK):
+        yield (before + chunk).lower()
+        before = chunk[-_OVERLAP:]
+
+
+def _has_id(path: Path, ids: set[str]) -> bool:
+    """Whether a table in a file has a row of one of these contacts: in its first column, or one called so."""
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", errors="replace", newline="") as opened:
+            return any(row and row[0] in ids for row in csv.reader(opened))
+    if path.suffix == ".parquet":
+        with pq.ParquetFile(path) as parquet:
+            names = parquet.schema_arrow.names
+            column = "contact_id" if "contact_id" in names else names[0]
+            batches = parquet.iter_batches(columns=[column])
+            return any(str(one) in ids for batch in batches for one in batch.column(0).to_pylist())
+    if path.suffix in (".sqlite", ".db"):
+        return _sqlite_has_id(path, ids)
+    return False
+
+
+def _sqlite_has_id(path: Path, ids: set[str]) -> bool:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            columns = [row[1] for row in connection.execute(f"pragma table_info({quoted(table)})")]
+            for column in set(columns) & set(ID_COLUMNS):
+                marks = ", ".join("?" * len(ids))
+                query = f"select 1 from {quoted(table)} where {quoted(column)} in ({marks}) limit 1"
+                if connection.execute(query, sorted(ids)).fetchone():
+                    return True
+        return False
+    finally:
+        connection.close()
