@@ -109,6 +109,32 @@ def installed(result: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def removing(result: Mapping[str, Any]) -> None:
+    """What an uninstall is about to do."""
+    installed(result)
+    say(
+        f"{result['values']:,} values on {result['contacts']:,} contacts are to be cleared; the ledger keeps them."
+    )
+    say(
+        "Segments, workflows, forms and reports that use these properties will stop working as they do: look at "
+        "“Used in” of each property in the platform's settings."
+    )
+
+
+def removed(result: Mapping[str, Any]) -> None:
+    """What an uninstall did."""
+    done = result["cleared"]
+    say(f"{done['changed']:,} contacts cleared ({done['values']:,} values), {done['failed']:,} failed.")
+    if done["failed"]:
+        say("The properties were left standing: run it again when the failed contacts can be written.")
+        return
+    installed(result)
+    for name in result["in_use"]:
+        say(
+            f"{name} is still used by a segment, workflow, form or report: take it out there, then run this again."
+        )
+
+
 def evaluation(results: Mapping[str, Mapping[str, Any]]) -> None:
     """The figures of every prediction, with their intervals and beside their baselines."""
     for key, figures in results.items():

@@ -21,6 +21,7 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     account.install,
+    account.uninstall,
     trying.sandbox,
     trying.demo,
 )

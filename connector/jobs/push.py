@@ -58,7 +58,7 @@ def push(
     if plan.contacts:
         ensure_installed(run, _wanted(run, scored))
         run.mirror.ledger.plan_writes(run.id, plan.table(limit))
-        _send(run, pushed)
+        send(run, pushed)
     return pushed
 
 
@@ -197,7 +197,7 @@ def _add_marks(run: Run, scored: Scored) -> None:
     run.mirror.connection.execute("insert into planned select * from planned_marks")
 
 
-def _send(run: Run, pushed: Pushed) -> None:
+def send(run: Run, pushed: Pushed) -> None:
     """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread."""
     batches = run.mirror.ledger.batches(run.id, run.platform.batch_size)
     total = run.mirror.ledger.planned_contacts(run.id)

@@ -84,9 +84,9 @@ class FilesPlatform:
         """Just after the last thing that happened in the data (UTC, naive), the default `as_of`."""
         return last_time(self._loaded())
 
-    def install(self, properties: Sequence[Any], *, dry_run: bool) -> list[PropertyPlan]:
+    def install(self, properties: Sequence[Any], *, dry_run: bool, repair: bool = False) -> list[PropertyPlan]:
         """Columns of a file need no preparation."""
-        del dry_run
+        del dry_run, repair
         return [PropertyPlan(entry.name, "none", "a column of the results file") for entry in properties]
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import manifests
 from connector.platform import Account, Outcome, Page, PropertyPlan, PullRequest, StreamOff, Write
 from connector.platform import Known as MirrorView
-from connector.platforms.hubspot import definitions, install, writing
+from connector.platforms.hubspot import definitions, install, uninstall, writing
 from connector.platforms.hubspot import pull as pulling
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
@@ -93,12 +93,22 @@ class HubSpot:
             )
         )
 
-    def install(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
-        """Create what is missing of our properties. Raises MissingScope."""
+    def install(
+        self, properties: Sequence[Property], *, dry_run: bool, repair: bool = False
+    ) -> list[PropertyPlan]:
+        """Create what is missing of our properties; with `repair`, put right what differs. Raises MissingScope."""
         self.account()
         self._kinds |= {entry.name: entry.type for entry in properties}
-        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run)
-        if not dry_run and any(plan.action in ("create", "restore", "add_options") for plan in plans):
+        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run, repair=repair)
+        if not dry_run and any(plan.action not in ("none", "conflict") for plan in plans):
+            self._definitions = None
+        return plans
+
+    def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
+        """See `connector.platform.Removable`. Raises MissingScope."""
+        self.account()
+        plans = uninstall.uninstall(self._api, self._contact_definitions(), properties, dry_run=dry_run)
+        if not dry_run:
             self._definitions = None
         return plans
 
