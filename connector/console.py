@@ -102,6 +102,13 @@ def synced(result: Mapping[str, Any]) -> None:
     )
 
 
+def begun(result: Mapping[str, Any]) -> None:
+    """What `init` wrote and what comes next."""
+    say(f"Written: {', '.join(result['written'])}. Read the comments; then:")
+    for command in result["next"]:
+        say(f"  {command}")
+
+
 def installed(result: Mapping[str, Any]) -> None:
     table = Table("Property", "Action", "Detail")
     for entry in result["properties"]:

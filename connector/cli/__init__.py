@@ -20,6 +20,7 @@ COMMANDS = (
     pipeline.evaluate,
     pipeline.score,
     pipeline.push,
+    account.init,
     account.install,
     account.uninstall,
     trying.sandbox,

@@ -1,5 +1,11 @@
 """Setting an account up, and taking everything of ours away again."""
 
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from connector import console
 from connector.cli.answering import (
     Config,
@@ -9,7 +15,99 @@ from connector.cli.answering import (
     answering,
     chosen,
 )
-from connector.cli.asking import Yes, confirm, somebody_decides
+from connector.cli.asking import Yes, ask, at_terminal, confirm, somebody_decides
+from connector.errors import BadSetting
+
+if TYPE_CHECKING:
+    from connector.platforms.files.proposing import Proposal
+
+
+def init(
+    config: Annotated[Path, typer.Option("--config", help="Settings file to write.")] = Path("leadlight.toml"),
+    platform: PlatformName = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            "--goal", help="deal_won, purchase, lifecycle_stage:customer, event:form_submit, or COLUMN=VALUE."
+        ),
+    ] = None,
+    horizon: Annotated[int, typer.Option("--horizon", min=1, max=1825, help="Days to reach the goal in.")] = 90,
+    file: Annotated[Path | None, typer.Option("--file", help="CSV or Parquet file of contacts (files).")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="Its column with the contact's id.")] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--mapping", help="Mapping to write (default: mapping.toml beside the settings)."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is given, or likely.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a commented leadlight.toml, and for files a mapping.toml; asks what is not given.
+
+    Examples:
+
+        leadlight init
+
+        leadlight init --platform hubspot --goal deal_won --horizon 90 --yes
+
+        leadlight init --platform files --file leads.csv --goal Converted=1 --yes --json
+    """
+    from connector.jobs.init import Choices, parse_goal
+    from connector.jobs.init import init as job
+
+    with answering(json) as answer:
+        name = _platform(platform, file, yes=yes)
+        proposal = _proposal(file, id, yes=yes) if name == "files" else None
+        likely = "=".join(proposal.goal) if proposal is not None and proposal.goal else None
+        text = _goal(goal, likely or ("deal_won" if proposal is None else ""), yes=yes)
+        if text and "=" not in text and goal is None and not yes:
+            horizon = _days(ask("Within how many days?", str(horizon)))
+        chosen_goal = parse_goal(text, horizon) if text else None
+        where = mapping or config.parent / "mapping.toml"
+        choices = Choices(name, chosen_goal, config, where if proposal else None, proposal, force)  # type: ignore[arg-type]
+        written = job(choices)
+        answer.result = {
+            "written": [str(path) for path in written.files],
+            "platform": name,
+            "goal": chosen_goal,
+            "next": list(written.next),
+        }
+        console.begun(answer.result)
+
+
+def _platform(given: str | None, file: Path | None, *, yes: bool) -> str:
+    given = given or os.environ.get("LEADLIGHT_PLATFORM") or ("files" if file is not None else None)
+    if given is None and not yes:
+        if not at_terminal():
+            raise BadSetting("There is no terminal to ask at: add --platform hubspot or files, or --yes.")
+        given = ask("Where are your contacts? hubspot or files", "hubspot")
+    if given not in (None, "hubspot", "files"):
+        raise BadSetting(f"--platform {given}: known platforms are hubspot and files.")
+    return given or "hubspot"
+
+
+def _proposal(file: Path | None, ident: str | None, *, yes: bool) -> "Proposal":
+    from connector.platforms.files.proposing import propose
+
+    if file is None:
+        if yes or not at_terminal():
+            raise BadSetting("The files platform needs a file of contacts: add --file leads.csv.")
+        file = Path(ask("Which CSV or Parquet file holds the contacts?", "contacts.csv"))
+    return propose(file.expanduser(), id=ident)
+
+
+def _goal(given: str | None, likely: str, *, yes: bool) -> str:
+    if given is not None or yes or not at_terminal():
+        return given if given is not None else likely
+    from connector.jobs.init import GOALS
+
+    return ask(f"What do you want predicted? {GOALS}", likely or "COLUMN=VALUE")
+
+
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1825:
+        raise BadSetting(f"{text} days: write a whole number from 1 to 1825.")
+    return int(text)
 
 
 def install(
