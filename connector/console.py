@@ -109,6 +109,25 @@ def begun(result: Mapping[str, Any]) -> None:
         say(f"  {command}")
 
 
+_SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "off": "[dim]–[/]"}
+
+
+def diagnosed(result: Mapping[str, Any]) -> None:
+    """What `doctor` found: a table, one remedy for each problem, and the plan."""
+    table = Table("", "Check", "Finding")
+    for check in result["checks"]:
+        remedy = f"\n[bold]→[/] {escape(check['remedy'])}" if check["remedy"] else ""
+        table.add_row(_SIGNS[check["state"]], escape(check["name"]), escape(check["detail"]) + remedy)
+    console.print(table)
+    for key, name in (("first_sync", "The first sync"), ("daily_sync", "A daily sync")):
+        plan = result["plan"][key]
+        if plan is not None and plan["calls"]:
+            more = f", and more for {', '.join(plan['not_counted'])}" if plan["not_counted"] else ""
+            say(f"{name} takes about {plan['calls']:,} calls and {plan['minutes']:,} minutes{more}.")
+    failed = [check["name"] for check in result["checks"] if check["state"] == "fail"]
+    say(f"Not ready: {', '.join(failed)}." if failed else "Ready.")
+
+
 def installed(result: Mapping[str, Any]) -> None:
     table = Table("Property", "Action", "Detail")
     for entry in result["properties"]:

@@ -21,6 +21,7 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     account.init,
+    account.doctor,
     account.install,
     account.uninstall,
     trying.sandbox,

@@ -11,6 +11,7 @@ from connector.cli.answering import (
     Config,
     DryRun,
     Json,
+    Mapping,
     PlatformName,
     answering,
     chosen,
@@ -108,6 +109,35 @@ def _days(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 1825:
         raise BadSetting(f"{text} days: write a whole number from 1 to 1825.")
     return int(text)
+
+
+def doctor(
+    config: Config = None,
+    platform: PlatformName = None,
+    mapping: Mapping = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Call nothing: judge settings and data only.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check token, scopes, plan, limits, clock, properties and data; say what to mend and what a sync will take.
+
+    Changes nothing. Exit code 2 when something that is needed is missing.
+
+    Examples:
+
+        leadlight doctor
+
+        leadlight doctor --platform files --mapping mapping.toml --json
+    """
+    from connector.jobs.doctor import doctor as job
+
+    with answering(json) as answer:
+        with console.watching() as progress:
+            found = job(chosen(config, platform, mapping), offline=offline, progress=progress)
+        answer.result = found.to_json()
+        answer.exit_code = 0 if found.ready else 2
+        console.diagnosed(answer.result)
 
 
 def install(

@@ -6,7 +6,17 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import manifests
-from connector.platform import Account, Outcome, Page, PropertyPlan, PullRequest, StreamOff, Write
+from connector.platform import (
+    Account,
+    Diagnosis,
+    Outcome,
+    Page,
+    PropertyPlan,
+    PullRequest,
+    StreamOff,
+    Wanted,
+    Write,
+)
 from connector.platform import Known as MirrorView
 from connector.platforms.hubspot import definitions, install, uninstall, writing
 from connector.platforms.hubspot import pull as pulling
@@ -14,6 +24,7 @@ from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
 from connector.platforms.hubspot.client.dialect import HubSpotDialect
 from connector.platforms.hubspot.definitions import Definition
+from connector.platforms.hubspot.doctor import Examination
 from connector.platforms.hubspot.reading import Reading
 from connector.transport import Secret, Transport, utc_now
 from manifests import Property
@@ -60,7 +71,7 @@ class HubSpot:
             sleep=sleep,
         )
         self._api = Api(self._transport, version, limits)
-        self._ticks, self._lookback = ticks, lookback_seconds
+        self._now, self._ticks, self._lookback = clock, ticks, lookback_seconds
         self._account: Account | None = None
         self._definitions: tuple[float, Mapping[str, Definition]] | None = None
         self._kinds = {entry.name: entry.type for entry in manifests.properties()}
@@ -111,6 +122,12 @@ class HubSpot:
         if not dry_run:
             self._definitions = None
         return plans
+
+    def diagnose(self, wanted: Wanted) -> Diagnosis:
+        """See `connector.platform.Diagnosable` and `doctor`."""
+        return Examination(self._api, self._transport.budgets, self.concurrency, self._now, self._ticks).run(
+            wanted
+        )
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """Write at most `batch_size` contacts by record id. Raises FixSetup, MissingScope, TryLater."""
