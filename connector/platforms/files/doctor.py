@@ -38,7 +38,7 @@ def examine(mapping: FileMapping, tables: Mapping[str, pa.Table], goal_columns: 
     for column in goal_columns:
         there = property_name(column) in known
         checks.append(
-            Check("goal", "ok", f"The goal's column {column} is there.")
+            Check("goal column", "ok", f"The goal's column {column} is there.")
             if there
             else Check(
                 "goal", "fail", f"There is no column {column!r}.", "Name one of the file: [goal] column = …"

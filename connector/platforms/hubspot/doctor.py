@@ -176,10 +176,10 @@ class Examination:
         """Compare ours with what stands; whether all is there."""
         for column in wanted.goal_columns:
             if column in known:
-                self._say("goal", "ok", f"The goal's property {column} is there.")
+                self._say("goal column", "ok", f"The goal's property {column} is there.")
             else:
                 self._say(
-                    "goal",
+                    "goal column",
                     "fail",
                     f"The goal's property {column!r} is no contact property of this account.",
                     "Name one that is there under [goal] column = …",
