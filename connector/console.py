@@ -123,7 +123,7 @@ def diagnosed(result: Mapping[str, Any]) -> None:
         plan = result["plan"][key]
         if plan is not None and plan["calls"]:
             more = f", and more for {', '.join(plan['not_counted'])}" if plan["not_counted"] else ""
-            say(f"{name} takes about {plan['calls']:,} calls and {plan['minutes']:,} minutes{more}.")
+            say(f"{name} takes about {plan['calls']:,} calls, {plan['minutes']:,} minutes of calling{more}.")
     failed = [check["name"] for check in result["checks"] if check["state"] == "fail"]
     say(f"Not ready: {', '.join(failed)}." if failed else "Ready.")
 

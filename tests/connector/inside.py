@@ -62,5 +62,6 @@ def command(
         os.chdir(here)
         os.environ.clear()
         os.environ.update(before)
-    out = result.stdout.strip()
-    return result.exit_code, json.loads(out) if out else {}, result.stderr
+    # Above the JSON stand the answers, which the runner types out where a terminal would have shown them.
+    last = result.stdout.strip().splitlines()[-1:]
+    return result.exit_code, json.loads(last[0]) if last else {}, result.stderr

@@ -114,6 +114,18 @@ def test_without_a_terminal_what_is_missing_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_given_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.cli.account.at_terminal", lambda: True)
+    code, result, err = command(["init", "--json"], {}, tmp_path, answers="hubspot\npurchase\n30\n")
+    assert code == 0, err
+    assert result["goal"] == {"event": "purchase", "horizon_days": 30}
+    assert load(tmp_path / "leadlight.toml").goal == result["goal"]
+    (tmp_path / "leads.csv").write_text(LEADS, encoding="utf-8")
+    code, result, err = command(["init", "--force", "--json"], {}, tmp_path, answers="files\nleads.csv\n\n")
+    assert code == 0, err
+    assert result["goal"] == {"column": "Converted", "equals": "1"}
+
+
 def test_an_awkward_file_name_and_value_survive_the_writing(tmp_path: Path) -> None:
     name = 'le"ads ü.csv'
     (tmp_path / name).write_text('a;"is ""it"""\n1;so "x"\n2;no\n3;no\n', encoding="utf-8")

@@ -123,6 +123,26 @@ def test_uninstall_clears_every_value_and_archives_what_is_ours(account: Portal,
     assert nothing["cleared"]["changed"] == 0
 
 
+def test_a_person_who_says_no_keeps_everything(
+    account: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(account, tmp_path, "install")
+    one = min(account.contacts(), key=int)
+    account.edit(one, leadlight_score="12")
+    before = writes(account)
+    monkeypatch.setattr("connector.cli.asking.at_terminal", lambda: True)
+    arguments = ["uninstall", "--json"]
+    environment = account.environment(tmp_path / "state")
+    code, result, err = command(arguments, environment, tmp_path, answers="n\n")
+    assert code == 3
+    assert "1 values on 1 contacts" in err
+    assert "nothing was written" in result["refused"]
+    assert writes(account) == before
+    code, result, err = command(arguments, environment, tmp_path, answers="y\n")
+    assert code == 0, err
+    assert result["cleared"]["values"] == 1
+
+
 def test_uninstall_leaves_a_property_of_somebody_else_alone(account: Portal, tmp_path: Path) -> None:
     body = {"name": "leadlight_score", "label": "Their score", "type": "number", "fieldType": "number"}
     call(account, "POST", PROPERTIES, {**body, "groupName": "contactinformation"})

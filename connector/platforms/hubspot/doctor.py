@@ -150,7 +150,8 @@ class Examination:
         self._page_seconds = self.ticks() - before
 
     def _pipelines(self) -> str:
-        return f"{len(self.api.call(paths.PIPELINES, 'deals').body.get('results') or ()):,} pipelines."
+        found = self.api.call(paths.PIPELINES, costing.DEALS).body.get("results") or ()
+        return f"Pipelines: {len(found):,}."
 
     def _email_events(self) -> str:
         limit = self.api.sizes["email_events"]
@@ -170,7 +171,7 @@ class Examination:
     def _forms(self) -> str:
         forms = sum(1 for _ in self.api.forms())
         self.size.uncounted["form_submissions"] = 1 + forms
-        return f"{forms:,} forms; HubSpot does not count their submissions."
+        return f"Forms: {forms:,}; HubSpot does not count their submissions."
 
     def _properties(self, wanted: Wanted, known: dict[str, Definition]) -> bool:
         """Compare ours with what stands; whether all is there."""
