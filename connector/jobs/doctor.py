@@ -10,9 +10,9 @@ from typing import Any
 
 from connector.errors import BadCredentials, FixSetup, StateMismatch
 from connector.jobs import readiness
-from connector.jobs.pull import ensure_pulled, request_of
+from connector.jobs.pull import ensure_pulled
 from connector.jobs.readiness import Readiness
-from connector.jobs.run import Progress, Run, named_properties, silent
+from connector.jobs.run import Progress, Run, declared_goals, silent
 from connector.mirror import Mirror
 from connector.platform import Account, Check, Diagnosable, Diagnosis, Plan, Platform, Wanted
 from connector.registry import connect
@@ -51,7 +51,7 @@ def doctor(settings: Settings, *, offline: bool = False, progress: Progress = si
     found = Findings()
     try:
         platform = connect(settings)
-        wanted = _wanted(settings)
+        wanted = _wanted(settings, platform)
     except FixSetup as error:
         name = "token" if "token" in str(error) else "set-up"
         found.checks.append(Check(name, "fail", str(error), "Set what the message names, then run doctor again."))
@@ -64,10 +64,17 @@ def doctor(settings: Settings, *, offline: bool = False, progress: Progress = si
     return found
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: Settings, platform: Platform) -> Wanted:
     """What the job ahead asks of the platform, as a pull would."""
-    asked = request_of(settings)
-    return Wanted(tuple(named_properties(settings)), asked.history, asked.goal_columns)
+    goals = declared_goals(settings).values()
+    columns = tuple(str(goal["column"]) for goal in goals if goal.get("column") is not None)
+    in_time = not goals or any(goal.get("event") is not None for goal in goals)
+    return Wanted(tuple(_run(settings, platform, None, silent).properties()), in_time, columns)
+
+
+def _run(settings: Settings, platform: Platform, mirror: Mirror | None, progress: Progress) -> Run:
+    """A run that is nowhere recorded; without a mirror it knows its settings only."""
+    return Run("", "doctor", settings, platform, mirror, None, time.monotonic(), progress)  # type: ignore[arg-type]
 
 
 def _online(platform: Platform, wanted: Wanted, found: Findings, *, offline: bool) -> Account | None:
@@ -92,7 +99,7 @@ def _data(
         return
     try:
         with _mirror(settings, platform, account) as mirror:
-            run = Run("", "doctor", settings, platform, mirror, None, time.monotonic(), progress)
+            run = _run(settings, platform, mirror, progress)
             if platform.name == "files":
                 run.id = mirror.begin_run("doctor")
                 ensure_pulled(run)

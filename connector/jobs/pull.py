@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.jobs.run import Run, declared_goals, named_properties
+from connector.jobs.run import Run, declared_goals
 from connector.platform import PullRequest, StreamOff
-from connector.settings import Settings
 
 
 @dataclass
@@ -50,16 +49,11 @@ def ensure_pulled(run: Run) -> Pulled | None:
 
 def request(run: Run, *, full: bool = False) -> PullRequest:
     """What the goals and the manifest ask of a pull."""
-    return request_of(run.settings, full=full)
-
-
-def request_of(settings: Settings, *, full: bool = False) -> PullRequest:
-    """The same from the settings alone."""
-    given: list[Any] = list(declared_goals(settings).values())
+    given: list[Any] = list(declared_goals(run.settings).values())
     columns = tuple(str(goal["column"]) for goal in given if goal.get("column") is not None)
     return PullRequest(
         history=any(goal.get("event") is not None for goal in given) or not given,
         goal_columns=columns,
         full=full,
-        ours=tuple(entry.name for entry in named_properties(settings)),
+        ours=tuple(entry.name for entry in run.properties()),
     )

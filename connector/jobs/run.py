@@ -113,7 +113,15 @@ class Run:
 
     def properties(self) -> list[Property]:
         """Our properties under the names they have on this account, those of further goals too."""
-        return named_properties(self.settings)
+        prefix = self.settings.prefix
+        named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
+        further = sorted(name for name in declared_goals(self.settings) if name != "default")
+        per_goal = [entry for entry in named if entry.predictor == "lead_score"]
+        return named + [
+            replace(entry, name=f"{entry.name}_{goal}", label=f"{entry.label} ({goal})")
+            for goal in further
+            for entry in per_goal
+        ]
 
     def context(self, goal: Goal) -> Context:
         """What a predictor may look at, for one goal. Raises BadSetting when the goal's column is not there."""
@@ -154,19 +162,6 @@ class Run:
             live=self.platform.name != "files",
             gates=settings.gates,
         )
-
-
-def named_properties(settings: Settings) -> list[Property]:
-    """Our properties under the names that the settings give them, those of further goals too."""
-    prefix = settings.prefix
-    named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
-    further = sorted(name for name in declared_goals(settings) if name != "default")
-    per_goal = [entry for entry in named if entry.predictor == "lead_score"]
-    return named + [
-        replace(entry, name=f"{entry.name}_{goal}", label=f"{entry.label} ({goal})")
-        for goal in further
-        for entry in per_goal
-    ]
 
 
 def declared_goals(settings: Settings) -> dict[str, Mapping[str, Any]]:
