@@ -187,8 +187,8 @@ def test_another_clock_is_noticed(account: Portal) -> None:
     late.close()
     [clock] = [found for found in diagnosis.checks if found.name == "clock"]
     assert clock.state == "warn"
-    # The platform's clock is read to the second.
-    assert any(f"{seconds} s behind" in clock.detail for seconds in (598, 599, 600, 601))
+    # The platform's clock is read to the second, and an answer takes its time.
+    assert any(f"{seconds} s behind" in clock.detail for seconds in range(580, 602))
 
 
 def test_the_plan_is_what_the_sync_then_takes_and_the_data_are_judged(account: Portal, folder: Path) -> None:
