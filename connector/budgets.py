@@ -32,6 +32,16 @@ class Quota:
     daily_remaining: int | None = None
 
 
+@dataclass(frozen=True)
+class Today:
+    """A day's calls as the platform counts them: `left` for everybody, of which `ours` may be used by us."""
+
+    calls: int
+    left: int
+    ours: int
+    share: float
+
+
 class Window:
     """At most `share` of `calls` in any `seconds`."""
 
@@ -47,6 +57,11 @@ class Window:
         spread = allowed < _SPREAD_BELOW
         self._calls = 1 if spread else int(allowed)
         self._span = seconds / max(allowed, 0.1) if spread else seconds
+
+    @property
+    def rate(self) -> float:
+        """Calls a second that are ours."""
+        return self._limit * self._share / self._seconds
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be made."""
@@ -79,6 +94,14 @@ class Day:
         self._calls, self._share = calls, share
         self._left = calls * share
         self._ends: datetime | None = None
+        self._reported = False
+
+    def today(self) -> Today | None:
+        """What is left, None as long as the platform has not said."""
+        if not self._reported:
+            return None
+        others = self._calls * (1 - self._share)
+        return Today(self._calls, max(0, round(self._left + others)), max(0, int(self._left)), self._share)
 
     def take(self, now: datetime, timezone: str) -> None:
         """Count a call. Raises BudgetSpent."""
@@ -101,7 +124,7 @@ class Day:
     def correct(self, quota: Quota) -> None:
         """Take over the platform's own count, which knows the other integrations' calls."""
         if quota.daily_limit and quota.daily_remaining is not None:
-            self._calls = quota.daily_limit
+            self._calls, self._reported = quota.daily_limit, True
             self._left = quota.daily_remaining - quota.daily_limit * (1 - self._share)
 
 
@@ -165,6 +188,16 @@ class Budgets:
         """Calls that a daily budget still has."""
         with self._lock:
             return self._days[name].left(self._clock())
+
+    def rates(self) -> dict[str, float]:
+        """Calls a second that are ours, by the name of the budget."""
+        with self._lock:
+            return {name: window.rate for name, window in self._windows.items()}
+
+    def today(self, name: str) -> Today | None:
+        """A daily budget as the platform last reported it; None as long as it has not."""
+        with self._lock:
+            return self._days[name].today()
 
     def hold_all(self, seconds: float) -> None:
         """The platform asked for a pause: nobody calls for so long."""

@@ -117,11 +117,63 @@ def synced(result: Mapping[str, Any]) -> None:
         say(f"{done['left']:,} contacts are left for the next run, the most worthy first.")
 
 
+def begun(result: Mapping[str, Any]) -> None:
+    """What `init` wrote and what comes next."""
+    say(f"Written: {', '.join(result['written'])}. Read the comments; then:")
+    for command in result["next"]:
+        say(f"  {command}")
+
+
+_SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "off": "[dim]–[/]"}
+
+
+def diagnosed(result: Mapping[str, Any]) -> None:
+    """What `doctor` found: a table, one remedy for each problem, and the plan."""
+    table = Table("", "Check", "Finding")
+    for check in result["checks"]:
+        remedy = f"\n[bold]→[/] {escape(check['remedy'])}" if check["remedy"] else ""
+        table.add_row(_SIGNS[check["state"]], escape(check["name"]), escape(check["detail"]) + remedy)
+    console.print(table)
+    for key, name in (("first_sync", "The first sync"), ("daily_sync", "A daily sync")):
+        plan = result["plan"][key]
+        if plan is not None and plan["calls"]:
+            more = f", and more for {', '.join(plan['not_counted'])}" if plan["not_counted"] else ""
+            say(f"{name} takes about {plan['calls']:,} calls, {plan['minutes']:,} minutes of calling{more}.")
+    failed = [check["name"] for check in result["checks"] if check["state"] == "fail"]
+    say(f"Not ready: {', '.join(failed)}." if failed else "Ready.")
+
+
 def installed(result: Mapping[str, Any]) -> None:
     table = Table("Property", "Action", "Detail")
     for entry in result["properties"]:
         table.add_row(entry["name"], entry["action"].replace("_", " "), escape(entry["detail"]))
     console.print(table)
+
+
+def removing(result: Mapping[str, Any]) -> None:
+    """What an uninstall is about to do."""
+    installed(result)
+    say(
+        f"{result['values']:,} values on {result['contacts']:,} contacts are to be cleared; the ledger keeps them."
+    )
+    say(
+        "Segments, workflows, forms and reports that use these properties will stop working as they do: look at "
+        "“Used in” of each property in the platform's settings."
+    )
+
+
+def removed(result: Mapping[str, Any]) -> None:
+    """What an uninstall did."""
+    done = result["cleared"]
+    say(f"{done['changed']:,} contacts cleared ({done['values']:,} values), {done['failed']:,} failed.")
+    if done["failed"]:
+        say("The properties were left standing: run it again when the failed contacts can be written.")
+        return
+    installed(result)
+    for name in result["in_use"]:
+        say(
+            f"{name} is still used by a segment, workflow, form or report: take it out there, then run this again."
+        )
 
 
 def evaluation(results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ Translation happens here, once, at the edge: pages hold canonical tables (`scori
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -156,11 +156,70 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PropertyPlan:
-    """What `install` did, or would do, to one property."""
+    """What `install` or `uninstall` did, or would do, to one property."""
 
     name: str
-    action: Literal["create", "restore", "add_options", "none", "conflict"]
+    #: repair: label, description or options' labels are put right. in_use: the platform will not archive it.
+    #: absent: there is nothing of that name.
+    action: Literal[
+        "create", "restore", "add_options", "repair", "none", "conflict", "archive", "in_use", "absent"
+    ]
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that `doctor` looked at. `detail` and `remedy` are sentences without personal data."""
+
+    name: str
+    #: fail: the job cannot run. off: an optional part that is not there, or was not looked at.
+    state: Literal["ok", "warn", "fail", "off"]
+    detail: str
+    #: What to do about it; empty when nothing is to be done.
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The calls that one part of a sync takes."""
+
+    part: str
+    calls: int
+    #: Records that the number of calls was worked out from; None where the platform tells no number.
+    records: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sync costs: calls, and minutes at the platform's limits and its present speed."""
+
+    parts: tuple[Cost, ...]
+    minutes: float
+
+    @property
+    def calls(self) -> int:
+        return sum(part.calls for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a platform says of itself. Plans are None where nothing is called, or too little is known."""
+
+    checks: tuple[Check, ...]
+    first: Plan | None = None
+    daily: Plan | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `doctor` tells a platform about the job ahead."""
+
+    #: `manifests.Property`, under the names they have on this account.
+    properties: tuple[Any, ...]
+    #: Property history is wanted (the goal is in time).
+    history: bool = False
+    #: Columns of static goals.
+    goal_columns: tuple[str, ...] = ()
 
 
 class Platform(Protocol):
@@ -181,8 +240,12 @@ class Platform(Protocol):
         Stopped anywhere and started again, it repeats at most the page that was under way.
         """
 
-    def install(self, properties: Sequence[Any], *, dry_run: bool) -> list[PropertyPlan]:
-        """Create those of our properties (`manifests.Property`) and options that are missing."""
+    def install(self, properties: Sequence[Any], *, dry_run: bool, repair: bool = False) -> list[PropertyPlan]:
+        """Create those of our properties (`manifests.Property`) and options that are missing.
+
+        With `repair`, labels, descriptions and options' labels become what the manifest says. One of our names
+        that is somebody else's property is a conflict: reported, never touched.
+        """
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """Write at most `batch_size` contacts; one outcome for each, in order. Thread-safe, idempotent."""
@@ -198,3 +261,24 @@ class Platform(Protocol):
 
     def close(self) -> None:
         """Give up connections."""
+
+
+@runtime_checkable
+class Diagnosable(Protocol):
+    """A platform that can say whether it is ready."""
+
+    def diagnose(self, wanted: Wanted) -> Diagnosis:
+        """Look at everything a sync needs, one cheap call each; changes nothing. Troubles are checks: only what
+        keeps it from going on (no connection) is raised, as TryLater."""
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A platform from which our properties can be taken away again."""
+
+    def uninstall(self, properties: Sequence[Any], *, dry_run: bool) -> list[PropertyPlan]:
+        """Archive our properties, then their group when nothing is left in it.
+
+        What is not ours (`conflict`) or not there (`absent`) is left alone; what the platform will not let go
+        (`in_use`: a segment or a workflow stands on it) is reported and the rest goes on.
+        """

@@ -84,7 +84,7 @@ def _was_erased(run: Run, contact: str | None, email: str | None) -> bool:
 
 def _clear(run: Run, person: Person) -> int:
     """Clear our properties on the platform, through the ledger; how many values. What is gone holds none."""
-    names = sorted(entry.name for entry in run.properties())
+    names = sorted(entry.name for entry in run.all_properties())
     ids, size = list(person.contact_ids), run.platform.batch_size
     present: dict[str, Write | None] = {}
     for start in range(0, len(ids), size):

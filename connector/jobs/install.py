@@ -1,27 +1,51 @@
 """Install: our properties on the platform, created or completed, never taken over from somebody else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from connector.errors import FixSetup
 from connector.jobs.run import Run
+from connector.platform import PropertyPlan
 from manifests import Property
 
 
 def install(run: Run, *, dry_run: bool = False) -> dict[str, Any]:
-    """JSON of `leadlight install`: what was done, or would be, for each property."""
-    plans = run.platform.install(run.properties(), dry_run=dry_run)
+    """JSON of `leadlight install`: what was done, or would be, for each property.
+
+    Words that differ from the manifest's are put right. Where a name is somebody else's, nothing at all is
+    changed: `conflicts` says how many.
+    """
+    wanted = run.properties()
+    plans = run.platform.install(wanted, dry_run=True, repair=True)
+    conflicts = [plan for plan in plans if plan.action == "conflict"]
+    if not dry_run and not conflicts:
+        plans = run.platform.install(wanted, dry_run=False, repair=True)
+        conflicts = [plan for plan in plans if plan.action == "conflict"]
     return {
         "run_id": run.id,
         "dry_run": dry_run,
-        "properties": [{"name": plan.name, "action": plan.action, "detail": plan.detail} for plan in plans],
+        "conflicts": len(conflicts),
+        "properties": properties_json(plans),
     }
 
 
+def properties_json(plans: Sequence[PropertyPlan]) -> list[dict[str, str]]:
+    """What became, or would become, of each property."""
+    return [{"name": plan.name, "action": plan.action, "detail": plan.detail} for plan in plans]
+
+
 def ensure_installed(run: Run, wanted: list[Property]) -> None:
-    """Create what is missing before a push. Raises FixSetup on a property that is somebody else's."""
-    for plan in run.platform.install(wanted, dry_run=False):
-        if plan.action == "conflict":
-            raise FixSetup(
-                f"The property {plan.name} exists on the platform and is not ours: {plan.detail} "
-                "Rename it there, or choose another prefix = … in leadlight.toml."
-            )
+    """Create what is missing before a push. Raises FixSetup, with nothing changed, on a property that is somebody
+    else's."""
+    for dry_run in (True, False):
+        for plan in run.platform.install(wanted, dry_run=dry_run):
+            if plan.action == "conflict":
+                raise FixSetup(conflict(plan))
+
+
+def conflict(plan: PropertyPlan) -> str:
+    """What is wrong with a property that is not ours, and what to do about it."""
+    return (
+        f"The property {plan.name} exists on the platform and is not ours: {plan.detail}. "
+        "Rename it there, or choose another prefix = … in leadlight.toml."
+    )

@@ -125,11 +125,14 @@ class Run:
             return [replace(entry, label=f"{entry.label} (shadow)") for entry in self._shadow_set()]
         return self._named(self.settings.prefix)
 
-    def our_names(self) -> tuple[str, ...]:
-        """Names of all properties that are ours, whether installed or not: never features, never a goal. Those of
-        the shadow set too, from the first time it is used."""
+    def all_properties(self) -> list[Property]:
+        """Everything that is ours, whether installed now or not; the shadow set from the first time it is used."""
         shadow = self._shadow_set() if self.settings.shadowed or self._ever_shadowed() else []
-        return tuple(entry.name for entry in [*self._named(self.settings.prefix), *shadow])
+        return [*self._named(self.settings.prefix), *shadow]
+
+    def our_names(self) -> tuple[str, ...]:
+        """Names of all properties that are ours: never features, never a goal."""
+        return tuple(entry.name for entry in self.all_properties())
 
     def _ever_shadowed(self) -> bool:
         standing = literal(f'"{shadow_prefix(self.settings)}_')

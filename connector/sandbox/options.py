@@ -14,7 +14,7 @@ CHANCE_FAULTS = (
     *("reset", "slow", "truncate", "commit-then-timeout"),
 )
 #: Faults with a value of their own: a count, a scope, a property, a plan.
-NAMED_FAULTS = ("hang-after", "missing-scope", "required-property", "plan")
+NAMED_FAULTS = ("hang-after", "missing-scope", "required-property", "property-in-use", "plan")
 
 PLANS = ("free", "starter", "professional", "enterprise")
 
@@ -61,6 +61,8 @@ class Faults:
     missing_scopes: frozenset[str] = frozenset()
     required_properties: frozenset[str] = frozenset()
     plan: str = "enterprise"
+    #: Properties that segments or workflows stand on, so that they cannot be archived.
+    used_properties: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, faults: tuple[tuple[str, str], ...]) -> "Faults":
@@ -72,6 +74,7 @@ class Faults:
             missing_scopes=frozenset(value for name, value in faults if name == "missing-scope"),
             required_properties=frozenset(value for name, value in faults if name == "required-property"),
             plan=last.get("plan", "enterprise"),
+            used_properties=frozenset(value for name, value in faults if name == "property-in-use"),
         )
 
 

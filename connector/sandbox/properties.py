@@ -1,5 +1,6 @@
 """The Properties API, pipelines and owners: what the account is made of."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from connector.sandbox.state import Collection
 
 #: Custom properties of one object, and of the account.
 PER_OBJECT, PER_ACCOUNT, UNIQUE_PER_OBJECT = 1_000, 10_000, 10
+_IN_USE = "PropertyValidationError.CANNOT_DELETE_PROPERTY_IN_USE"
 _REQUIRED = ("name", "label", "type", "fieldType", "groupName")
 _CHANGEABLE = {"label": "label", "description": "description", "groupName": "group"}
 
@@ -130,6 +132,10 @@ def archive(call: Call) -> Reply:
         return Reply(204)
     if found.hubspot_defined:
         raise invalid(f"Property {found.name} is defined by HubSpot and cannot be archived.")
+    if found.name in call.faults.used_properties:
+        # The inner error comes as JSON text in the outer one's message.
+        inner = {"message": f"{found.name} is in use.", "subCategory": _IN_USE}
+        raise invalid(json.dumps(inner))
     call.collection.schema.put(replace(found, archived_at=call.portal.clock()))
     return Reply(204)
 

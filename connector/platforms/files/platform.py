@@ -10,7 +10,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.platform import Account, Known, Outcome, Page, PropertyPlan, PullRequest, StreamOff, Write
+from connector.errors import BadSetting
+from connector.platform import (
+    Account,
+    Diagnosis,
+    Known,
+    Outcome,
+    Page,
+    PropertyPlan,
+    PullRequest,
+    StreamOff,
+    Wanted,
+    Write,
+)
+from connector.platforms.files import doctor
 from connector.platforms.files.loading import last_time, load_tables
 from connector.platforms.files.mapping import Mapping as FileMapping
 from connector.platforms.files.mapping import property_name, read_mapping
@@ -84,10 +97,19 @@ class FilesPlatform:
         """Just after the last thing that happened in the data (UTC, naive), the default `as_of`."""
         return last_time(self._loaded())
 
-    def install(self, properties: Sequence[Any], *, dry_run: bool) -> list[PropertyPlan]:
+    def install(self, properties: Sequence[Any], *, dry_run: bool, repair: bool = False) -> list[PropertyPlan]:
         """Columns of a file need no preparation."""
-        del dry_run
+        del dry_run, repair
         return [PropertyPlan(entry.name, "none", "a column of the results file") for entry in properties]
+
+    def diagnose(self, wanted: Wanted) -> Diagnosis:
+        """See `connector.platform.Diagnosable`: reads the files."""
+        try:
+            tables = self.tables(wanted.goal_columns)
+        except BadSetting as error:
+            return Diagnosis((doctor.unreadable(error),))
+        checks = doctor.examine(self.mapping, tables, wanted.goal_columns)
+        return Diagnosis(tuple(checks), doctor.no_calls(), doctor.no_calls())
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """Keep the values; the results files are made when the platform is closed."""

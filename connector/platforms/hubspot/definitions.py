@@ -27,6 +27,7 @@ class Definition:
     options: tuple[tuple[str, str], ...] = ()
     custom: bool = True
     group: str = ""
+    description: str = ""
 
 
 def parse(body: Mapping[str, Any]) -> dict[str, Definition]:
@@ -51,6 +52,7 @@ def definition(entry: Mapping[str, Any]) -> Definition:
         options=options,
         custom=not entry.get("hubspotDefined", False),
         group=str(entry.get("groupName") or ""),
+        description=str(entry.get("description") or ""),
     )
 
 

@@ -1,4 +1,7 @@
-"""Creating our properties: the group, what is missing, and options that came later. Nothing is ever removed."""
+"""Creating our properties: the group, what is missing, and options that came later. Nothing is ever removed.
+
+A property of one of our names is ours when it stands in our group or has our description: HubSpot tells no owner.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +18,18 @@ _OBJECT = "contacts"
 
 
 def install(
-    api: Api, present: Mapping[str, Definition], properties: Sequence[Property], *, dry_run: bool
+    api: Api,
+    present: Mapping[str, Definition],
+    properties: Sequence[Property],
+    *,
+    dry_run: bool,
+    repair: bool = False,
 ) -> list[PropertyPlan]:
     """Bring the account to where every property stands with its options.
 
-    `present` are the account's live properties by name. A property of that name with another type, or one of
-    HubSpot's own, is a conflict: reported, never touched.
+    `present` are the account's live properties by name. A property of that name with another type, one of
+    HubSpot's own or somebody else's is a conflict: reported, never touched. Labels that people changed stay,
+    unless `repair` asks for the manifest's.
     """
     missing = [wanted for wanted in properties if wanted.name not in present]
     archived = _archived(api) if missing else {}
@@ -32,7 +41,7 @@ def install(
         if found is None:
             plans.append(_create(api, wanted, archived.get(wanted.name), dry_run=dry_run))
         else:
-            plans.append(_reconcile(api, wanted, found, "none", dry_run=dry_run))
+            plans.append(_reconcile(api, wanted, found, "none", dry_run=dry_run, repair=repair))
     return plans
 
 
@@ -49,7 +58,7 @@ def _create_group(api: Api, wanted: Property) -> None:
 def _create(api: Api, wanted: Property, archived: Definition | None, *, dry_run: bool) -> PropertyPlan:
     """Create a property; the name of an archived one brings that one back as it was."""
     action = "restore" if archived else "create"
-    if archived and (conflict := _conflict(wanted, archived)):
+    if archived and (conflict := not_ours(wanted, archived)):
         return PropertyPlan(wanted.name, "conflict", f"archived, and {conflict}")
     if dry_run:
         return PropertyPlan(wanted.name, action)  # type: ignore[arg-type]
@@ -71,30 +80,45 @@ def _create(api: Api, wanted: Property, archived: Definition | None, *, dry_run:
 
 
 def _reconcile(
-    api: Api, wanted: Property, found: Definition, action: str, *, dry_run: bool = False
+    api: Api, wanted: Property, found: Definition, action: str, *, dry_run: bool = False, repair: bool = False
 ) -> PropertyPlan:
-    """Compare a property that stands with what is wanted; add the options that it lacks."""
-    if conflict := _conflict(wanted, found):
+    """Compare a property that stands with what is wanted; add the options that it lacks, repair its words."""
+    if conflict := not_ours(wanted, found):
         return PropertyPlan(wanted.name, "conflict", conflict)
     present = {value for value, _ in found.options}
     lacking = [option for option in wanted.options if option[0] not in present]
-    if not lacking:
+    labels = dict(wanted.options) if repair else {}
+    # A PATCH replaces the whole list of options: those that stand go along.
+    options = (*((value, labels.get(value, label)) for value, label in found.options), *lacking)
+    body: dict[str, object] = _words(wanted, found) if repair else {}
+    if options != found.options:
+        body["options"] = _options(options)
+    if not body:
         return PropertyPlan(wanted.name, action)  # type: ignore[arg-type]
     if not dry_run:
-        # A PATCH replaces the whole list of options: those that stand go along.
-        body = {"options": _options((*found.options, *lacking))}
         api.call(paths.PROPERTY_UPDATE, _OBJECT, json=body, property=wanted.name)
-    detail = ", ".join(value for value, _ in lacking)
-    return PropertyPlan(wanted.name, "add_options" if action == "none" else action, detail)  # type: ignore[arg-type]
+    added = ", ".join(value for value, _ in lacking)
+    if action == "none":
+        action = "add_options" if set(body) == {"options"} and lacking else "repair"
+    return PropertyPlan(wanted.name, action, added if action != "repair" else ", ".join(body))  # type: ignore[arg-type]
 
 
-def _conflict(wanted: Property, found: Definition) -> str | None:
+def _words(wanted: Property, found: Definition) -> dict[str, object]:
+    """Label and description where they are not the manifest's."""
+    pairs = {"label": (wanted.label, found.label), "description": (wanted.description, found.description)}
+    return {name: ours for name, (ours, theirs) in pairs.items() if ours != theirs}
+
+
+def not_ours(wanted: Property, found: Definition) -> str | None:
+    """Why a property of our name is somebody else's, in words; None when it is ours."""
     expected, _ = words.WRITTEN_TYPES[wanted.type]
     if not found.custom:
         return "HubSpot defines a property of this name itself"
-    if found.type == expected or (wanted.type == "boolean" and found.kind == "boolean"):
-        return None
-    return f"its type is {found.type}, not {expected}"
+    if found.type != expected and not (wanted.type == "boolean" and found.kind == "boolean"):
+        return f"its type is {found.type}, not {expected}"
+    if found.group not in ("", wanted.group) and found.description != wanted.description:
+        return f"it is in the group {found.group}, not {wanted.group}, and its description is not ours"
+    return None
 
 
 def property_json(wanted: Property) -> dict[str, object]:

@@ -6,14 +6,25 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import manifests
-from connector.platform import Account, Outcome, Page, PropertyPlan, PullRequest, StreamOff, Write
+from connector.platform import (
+    Account,
+    Diagnosis,
+    Outcome,
+    Page,
+    PropertyPlan,
+    PullRequest,
+    StreamOff,
+    Wanted,
+    Write,
+)
 from connector.platform import Known as MirrorView
-from connector.platforms.hubspot import definitions, install, writing
+from connector.platforms.hubspot import definitions, install, uninstall, writing
 from connector.platforms.hubspot import pull as pulling
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
 from connector.platforms.hubspot.client.dialect import HubSpotDialect
 from connector.platforms.hubspot.definitions import Definition
+from connector.platforms.hubspot.doctor import Examination
 from connector.platforms.hubspot.reading import Reading
 from connector.transport import Secret, Transport, utc_now
 from manifests import Property
@@ -60,7 +71,7 @@ class HubSpot:
             sleep=sleep,
         )
         self._api = Api(self._transport, version, limits)
-        self._ticks, self._lookback = ticks, lookback_seconds
+        self._now, self._ticks, self._lookback = clock, ticks, lookback_seconds
         self._account: Account | None = None
         self._definitions: tuple[float, Mapping[str, Definition]] | None = None
         self._kinds = {entry.name: entry.type for entry in manifests.properties()}
@@ -93,14 +104,30 @@ class HubSpot:
             )
         )
 
-    def install(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
-        """Create what is missing of our properties. Raises MissingScope."""
+    def install(
+        self, properties: Sequence[Property], *, dry_run: bool, repair: bool = False
+    ) -> list[PropertyPlan]:
+        """Create what is missing of our properties; with `repair`, put right what differs. Raises MissingScope."""
         self.account()
         self._kinds |= {entry.name: entry.type for entry in properties}
-        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run)
-        if not dry_run and any(plan.action in ("create", "restore", "add_options") for plan in plans):
+        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run, repair=repair)
+        if not dry_run and any(plan.action not in ("none", "conflict") for plan in plans):
             self._definitions = None
         return plans
+
+    def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
+        """See `connector.platform.Removable`. Raises MissingScope."""
+        self.account()
+        plans = uninstall.uninstall(self._api, self._contact_definitions(), properties, dry_run=dry_run)
+        if not dry_run:
+            self._definitions = None
+        return plans
+
+    def diagnose(self, wanted: Wanted) -> Diagnosis:
+        """See `connector.platform.Diagnosable` and `doctor`."""
+        return Examination(self._api, self._transport.budgets, self.concurrency, self._now, self._ticks).run(
+            wanted
+        )
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """Write at most `batch_size` contacts by record id. Raises FixSetup, MissingScope, TryLater."""

@@ -27,6 +27,12 @@ ACCOUNT = Endpoint("GET", "/account-info/{version}/details", "oauth")
 PROPERTIES = Endpoint("GET", "/crm/properties/{version}/{object}", "crm.objects.{object}.read")
 PROPERTY_CREATE = Endpoint("POST", "/crm/properties/{version}/{object}", "crm.schemas.{object}.write")
 PROPERTY_UPDATE = Endpoint("PATCH", "/crm/properties/{version}/{object}/{property}", "crm.schemas.{object}.write")
+PROPERTY_ARCHIVE = Endpoint(
+    "DELETE", "/crm/properties/{version}/{object}/{property}", "crm.schemas.{object}.write"
+)
+GROUP_ARCHIVE = Endpoint(
+    "DELETE", "/crm/properties/{version}/{object}/groups/{group}", "crm.schemas.{object}.write"
+)
 GROUP_CREATE = Endpoint("POST", "/crm/properties/{version}/{object}/groups", "crm.schemas.{object}.write")
 PIPELINES = Endpoint("GET", "/crm/pipelines/{version}/{object}", "crm.objects.{object}.read")
 
@@ -49,7 +55,9 @@ ENDPOINTS = (
     PROPERTIES,
     PROPERTY_CREATE,
     PROPERTY_UPDATE,
+    PROPERTY_ARCHIVE,
     GROUP_CREATE,
+    GROUP_ARCHIVE,
     PIPELINES,
     LIST,
     READ,
