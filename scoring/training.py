@@ -131,7 +131,8 @@ class Prepared:
 def prepare(context: "Context", rows: Rows) -> Prepared:
     """Code the rows and leave out what knows the outcome."""
     # The customer's present score is what we are measured against, not what we learn from.
-    features = tuple(one for one in rows.features if one.property != context.options.compare_to)
+    rival = context.options.compare_to
+    features = tuple(one for one in rows.features if rival is None or one.property != rival)
     coding = Coding.learn(rows.table, features)
     known = coding.known(rows.table)
     sample = Sample(coding.filled(known), rows.outcome, rows.fold, rows.instant)

@@ -116,7 +116,7 @@ def _passed(run: Run, scored: Scored) -> list[str]:
     if not passed and refused:
         why = " ".join(f"{key}: {' '.join(reasons)}" for key, reasons in refused.items())
         raise Refused(f"Every prediction was refused, nothing was written. {why}", {"pushed": Pushed().to_json()})
-    prefix = run.prefix
+    prefix = run.settings.prefix
     return [name for task in passed for name in task.names(prefix).values()]
 
 

@@ -148,13 +148,16 @@ def test_a_model_for_another_goal_cannot_be_promoted(account: Account) -> None:
         models.promote(run, first)
 
 
-def test_old_data_of_an_api_are_refused_and_files_are_not(account: Account) -> None:
+def test_old_data_of_an_api_are_refused_and_files_are_not(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = account.scored(0)
     verdict = {"passed": True, "ran": True, "reasons": []}
     with account.run(0) as run:
         run.mirror.connection.execute("update store.cursors set committed_at = timestamp '2026-08-01 00:00:00'")
         assert upkeep.with_staleness(run, verdict) == verdict
         run.platform.name = "hubspot"
+        monkeypatch.setattr("connector.jobs.run.platform_scores", lambda _: frozenset())
         refused = upkeep.with_staleness(run, verdict)
         assert refused["passed"] is False
         assert "61 days old" in refused["reasons"][0]

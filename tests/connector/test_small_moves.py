@@ -36,7 +36,8 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
 def run_on(mirror: Mirror, **settings: Any) -> Any:
     tasks = [Task(LeadScore(), Goal(event="deal_won"))]
-    return SimpleNamespace(mirror=mirror, settings=Settings(**settings), tasks=lambda: tasks)
+    chosen = Settings(**settings)
+    return SimpleNamespace(mirror=mirror, settings=chosen, prefix=chosen.prefix, news=None, tasks=lambda: tasks)
 
 
 def plan(mirror: Mirror, contact_id: str = "1", **values: str | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from connector.jobs.install import install
 from connector.jobs.measure import measure
-from connector.jobs.push import push
+from connector.jobs.push import PushOptions, push
 from connector.jobs.run import Run, open_run
 from connector.jobs.score import score
 from connector.jobs.shadow import shadow_report
@@ -28,7 +28,7 @@ ACTING = ("score", "grade", "probability", "reasons", "confidence")
 def push_alone(run: Run, **options: Any) -> dict[str, Any]:
     """Nothing changed on the platform since the last pull: searching it would take most of a test's time."""
     scored = score(run)
-    return {"pushed": push(run, scored, **options).to_json(), "gates": scored.trained.gates}
+    return {**push(run, scored, PushOptions(**options)), "gates": scored.trained.gates}
 
 
 JOBS = {"sync": sync, "push": push_alone, "measure": measure, "shadow": shadow_report, "install": install}
