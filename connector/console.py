@@ -202,7 +202,9 @@ _SPLITS = {
 def _lead_score(figures: Mapping[str, Any]) -> None:
     table = Table("Lead score", "AUC", "Lift in the top tenth", title=figures.get("goal"), title_justify="left")
     table.add_row(
-        f"[bold]{figures['model']}[/]", interval(figures["auc"]), interval(figures["lift_top_decile"], 1)
+        f"[bold]Leadlight[/] ({figures['model'].replace('_', ' ')})",
+        interval(figures["auc"]),
+        interval(figures["lift_top_decile"], 1),
     )
     for name, baseline in figures["baselines"].items():
         table.add_row(name.replace("_", " "), f"{baseline['auc']:.3f}", f"{baseline['lift_top_decile']:.1f}")

