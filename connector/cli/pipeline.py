@@ -146,8 +146,8 @@ def score(
     """
     from connector.jobs.pull import ensure_pulled
     from connector.jobs.run import open_run
+    from connector.jobs.score import marks_of, typed
     from connector.jobs.score import score as job
-    from connector.jobs.score import typed
     from connector.platforms.files.results import write_table
 
     with answering(json) as answer, console.watching() as progress:
@@ -157,10 +157,11 @@ def score(
             ensure_pulled(run)
             scored = job(run)
             if out is not None:
-                write_table(out, typed(run, scored.computed))
+                write_table(out, typed(run, scored.computed, marks_of(run, scored.trained)))
             answer.result = {
                 "run_id": run.id,
                 "scored": scored.contacts,
+                "rows": scored.computed.num_rows,
                 "gates": scored.trained.gates,
                 "upkeep": scored.trained.upkeep,
                 "out": None if out is None else str(out),

@@ -11,7 +11,7 @@ from connector.jobs import discipline
 from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
-from connector.jobs.score import Scored, property_options
+from connector.jobs.score import Scored, marks_of, property_options
 from connector.jobs.sending import Pushed as Pushed
 from connector.jobs.sending import recover as recover
 from connector.jobs.sending import send as send
@@ -206,9 +206,7 @@ def _long(names: list[str]) -> str:
 def _add_marks(run: Run, scored: Scored) -> None:
     """Model and time go along with another value; by themselves they are no reason to write, and where no value is
     left they go too."""
-    prefix = run.prefix
-    versions = "; ".join(model.version for _, model in sorted(scored.trained.models.items()))
-    marks = {f"{prefix}_model": versions, f"{prefix}_scored_at": f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}"}
+    marks = marks_of(run, scored.trained)
     values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in marks.items())
     run.mirror.connection.execute(f"""
         create or replace temp table desired_marks as

@@ -215,16 +215,12 @@ def shadow_prefix(settings: Settings) -> str:
 
 
 def declared_goals(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """The `[goal]` and `[goals.<name>]` tables of the settings, or of the mapping where the settings have none."""
+    """The `[goal]` and `[goals.<name>]` tables of the mapping; those of the settings outrank them by name."""
     given: dict[str, Mapping[str, Any]] = {}
-    if settings.goal is not None:
-        given["default"] = settings.goal
-    given.update(settings.goals)
-    if not given and settings.mapping is not None:
+    if settings.mapping is not None:
         mapping = read_mapping(settings.mapping)
-        if mapping.goal is not None:
-            given["default"] = mapping.goal
-        given.update(mapping.goals)
+        given.update({} if mapping.goal is None else {"default": mapping.goal}, **mapping.goals)
+    given.update({} if settings.goal is None else {"default": settings.goal}, **settings.goals)
     return given
 
 

@@ -51,14 +51,22 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
     return Scored(trained, run.mirror.predictions(), _with_values(fresh))
 
 
-def typed(run: Run, table: pa.Table) -> pa.Table:
+def typed(run: Run, table: pa.Table, marks: Mapping[str, str]) -> pa.Table:
     """Computed values as their types in the manifest say, for a file that people calculate with: numbers as
-    DOUBLE, booleans as BOOLEAN, the rest as texts."""
-    kinds = {entry.name: _ARROW[entry.type] for entry in run.properties() if entry.type in _ARROW}
+    DOUBLE, booleans as BOOLEAN, the rest as texts; with the models and the instant that they come from."""
+    kinds = {entry.name: _ARROW[entry.type] for entry in run.all_properties() if entry.type in _ARROW}
     for place, name in enumerate(table.column_names):
         if name in kinds:
             table = table.set_column(place, name, pc.cast(table[name], kinds[name]))
+    for name, text in marks.items():
+        table = table.append_column(name, pa.array([text] * table.num_rows, pa.string()))
     return table
+
+
+def marks_of(run: Run, trained: Trained) -> dict[str, str]:
+    """Which models values come from, and as of when: the properties that go along with every other one."""
+    versions = "; ".join(model.version for _, model in sorted(trained.models.items()))
+    return {f"{run.prefix}_model": versions, f"{run.prefix}_scored_at": f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 _ARROW = {"number": pa.float64(), "boolean": pa.bool_()}

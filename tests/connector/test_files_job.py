@@ -52,3 +52,20 @@ def test_a_cap_stops_before_the_first_write(tmp_path: Path) -> None:
     assert result["pushed"]["changed"] == 0
     assert "max_changes" in err
     assert not list((tmp_path / ".leadlight").rglob("leadlight_results.csv"))
+
+
+def test_what_the_user_leaves_out_is_no_longer_scored_with(tmp_path: Path) -> None:
+    """A model must not outlive the settings that it was fitted under."""
+    mapping = write_leads(tmp_path, 1500)
+    out = tmp_path / "scores.csv"
+    arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", str(out), "--json"]
+    models = []
+    for environment in ({}, {"LEADLIGHT_EXCLUDED": '["pricing_visits"]'}):
+        code, result, err = leadlight(arguments, environment, tmp_path)
+        assert code == 0, err
+        with out.open(encoding="utf-8") as opened:
+            rows = list(csv.DictReader(opened))
+        assert len(rows) == result["rows"] == result["scored"]
+        models.append({row["leadlight_model"] for row in rows})
+        assert any("Pricing visits" in row["leadlight_reasons"] for row in rows) == (not environment)
+    assert models[0].isdisjoint(models[1])
