@@ -83,6 +83,16 @@ def test_order_of_rows_is_irrelevant(case: Case) -> None:
     assert case.predictor.score(here, model).equals(case.scores)
 
 
+def test_what_contacts_did_matters(case: Case) -> None:
+    """Scored by the same model, contacts that did nothing get other values."""
+
+    def silence(tables: Tables) -> None:
+        tables["events"] = tables["events"].slice(0, 0)
+
+    silent = case.predictor.score(context(silence), case.model)
+    assert not silent.equals(case.scores)
+
+
 def test_saved_and_loaded_it_scores_the_same(case: Case, tmp_path: Path) -> None:
     model_store.save(tmp_path, case.model)
     loaded = model_store.load(tmp_path, "default", case.predictor.name)
