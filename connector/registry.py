@@ -1,7 +1,6 @@
 """Which platform the settings mean. A new platform is one more function and one more line here."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from connector.errors import BadSetting
 from connector.platform import Platform
@@ -34,12 +33,6 @@ def _hubspot(settings: Settings) -> Platform:
 
 
 PLATFORMS: Mapping[str, Callable[[Settings], Platform]] = {"files": _files, "hubspot": _hubspot}
-
-
-class WithGoals(Protocol):
-    """A source that brings its own goals (mapping.toml)."""
-
-    goals: Mapping[str, Mapping[str, object]]
 
 
 def connect(settings: Settings) -> Platform:

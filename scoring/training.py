@@ -47,9 +47,9 @@ class Rows:
         return len(self.outcome)
 
 
-def read(context: "Context", snapshots: Snapshots) -> Rows:
-    """Build the features of labelled rows and read both."""
-    features = build(context, snapshots.table, "lead_features")
+def read(context: "Context", snapshots: Snapshots, features: tuple[Feature, ...] | None = None) -> Rows:
+    """Build the features of labelled rows, or exactly the given ones, and read both."""
+    features = build(context, snapshots.table, "lead_features", features)
     columns = "".join(f", f.{quoted(feature.name)}" for feature in features)
     table = context.engine.fetch(f"""
         select l.contact_id, l.person_id, l.as_of, l.label, l.fold, l.row_order, r.age as "_recency"{columns}

@@ -12,16 +12,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from scipy.special import expit, logit
 
 from scoring import evaluation, training
 from scoring.coding import Floats, Ints
 from scoring.content import version_of
-from scoring.engine import literal, quoted
+from scoring.engine import literal
 from scoring.ensemble import Ensemble, Sample
 from scoring.evaluation import Figure, rounded
-from scoring.features import build
 from scoring.predictors.base import Model
 from scoring.snapshots import labelled
 from scoring.training import Rows
@@ -161,23 +159,7 @@ def _read(context: "Context", *ensembles: Ensemble, newest: bool = False) -> Row
         wanted += f"and stable_bucket(contact_id, {1 + snapshots.rows // MATURED}) = 0"
     context.engine.run(f"create or replace temp table upkeep_rows as select * from upkeep_labelled where {wanted}")
     features = tuple({f.name: f for one in ensembles for f in one.coding.features}.values())
-    build(context, "upkeep_rows", "upkeep_features", features)
-    columns = "".join(f", f.{quoted(feature.name)}" for feature in features)
-    table = context.engine.fetch(
-        f"select l.contact_id, l.person_id, l.as_of, l.label, l.fold, l.row_order{columns} from upkeep_rows l "
-        "join upkeep_features f on f.contact_id = l.contact_id and f.as_of = l.as_of "
-        "order by l.contact_id, l.as_of"
-    )
-    return Rows(
-        table=table,
-        features=features,
-        snapshots=snapshots,
-        outcome=table["label"].cast(pa.float64()).to_numpy(),
-        fold=table["fold"].cast(pa.int64()).to_numpy(),
-        people=np.unique(table["person_id"].to_numpy(zero_copy_only=False), return_inverse=True)[1].ravel(),
-        instant=table["as_of"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(),
-        recency=np.zeros(table.num_rows),
-    )
+    return training.read(context, replace(snapshots, table="upkeep_rows"), features)
 
 
 @dataclass(frozen=True)

@@ -199,10 +199,11 @@ def push(
 
         leadlight push --resume
     """
-    from connector.jobs.push import PushOptions, recover
+    from connector.jobs.push import PushOptions
     from connector.jobs.push import push as job
     from connector.jobs.run import open_run
     from connector.jobs.score import score as compute
+    from connector.jobs.sending import recover
     from connector.jobs.sync import spent
 
     options = PushOptions(dry_run, limit, max_changes, max_grade_moves, resume, out)

@@ -17,8 +17,8 @@ from connector.errors import BadSetting, PlatformDown
 from connector.jobs import traces
 from connector.jobs.erasure import remove
 from connector.jobs.people import Person, find
-from connector.jobs.push import recover
 from connector.jobs.run import Run
+from connector.jobs.sending import recover
 from connector.mirror.schema import FILE
 from connector.platform import Write
 

@@ -12,9 +12,7 @@ from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
 from connector.jobs.score import Scored, marks_of, property_options
-from connector.jobs.sending import Pushed as Pushed
-from connector.jobs.sending import recover as recover
-from connector.jobs.sending import send as send
+from connector.jobs.sending import Pushed, send
 from connector.jobs.withhold import keep_arms, withhold
 from connector.platforms.files.results import write_table
 from manifests import Property

@@ -1,7 +1,6 @@
 """A run: one job at work on one account's state, from its first line in `runs` to its last."""
 
 import getpass
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from scoring.errors import ScoringError
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Options, Predictor
-
-log = logging.getLogger(__name__)
 
 #: Parts of a command's JSON that name contacts: printed, not kept.
 _OF_CONTACTS = frozenset({"preview", "kept"})

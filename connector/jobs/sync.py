@@ -6,9 +6,10 @@ from typing import Any
 from connector.errors import Refused
 from connector.jobs.install import ensure_installed
 from connector.jobs.pull import pull
-from connector.jobs.push import PushOptions, push, recover
+from connector.jobs.push import PushOptions, push
 from connector.jobs.run import Run
 from connector.jobs.score import score
+from connector.jobs.sending import recover
 
 
 def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:

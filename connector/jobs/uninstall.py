@@ -6,8 +6,8 @@ from typing import Any
 from connector.errors import FixSetup
 from connector.jobs.install import properties_json
 from connector.jobs.pull import pull
-from connector.jobs.push import Pushed, recover, send
 from connector.jobs.run import Run
+from connector.jobs.sending import Pushed, recover, send
 from connector.platform import PropertyPlan, Removable
 from scoring.engine import literal
 
