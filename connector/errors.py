@@ -11,6 +11,9 @@
     │   └── StateMismatch   the state folder belongs to something else, is locked, or is newer
     ├── Refused             a gate, a cap or a missing approval: nothing was written   exit 3
     ├── SkipRecord          one record is bad; the rest goes on              exit 4
+    ├── BadWebhook          what arrived is not for us: answer 4xx, go on
+    │   ├── Unverified      not from the platform, too old, or from the future
+    │   └── BadPayload      verified, but not of the shape that the platform documents
     └── Bug                 ours: please report                              exit 1
 
 Messages never hold secrets or personal data: a record is named by its id, a file by name and line.
@@ -104,6 +107,18 @@ class PlatformRefused(LeadlightError):
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.request_id = status, code, request_id
+
+
+class BadWebhook(LeadlightError):
+    """A webhook request that is not taken. Messages say what is wrong with it, never what it holds."""
+
+
+class Unverified(BadWebhook):
+    """It does not come from the platform, is too old, or is dated in the future."""
+
+
+class BadPayload(BadWebhook):
+    """It comes from the platform, but its body is not of the documented shape."""
 
 
 class Bug(LeadlightError):

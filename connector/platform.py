@@ -155,6 +155,54 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Received:
+    """A webhook request as it arrived."""
+
+    method: str
+    #: Path and query exactly as they were sent.
+    target: str
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    body: bytes
+    #: UTC without a zone.
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What a webhook says has happened to a record. Never data: the record is read afresh."""
+
+    #: contact, company or deal.
+    object: str
+    object_id: str
+    kind: Literal["created", "changed", "deleted", "restored", "merged", "erased", "associated"]
+    #: UTC without a zone.
+    occurred_at: datetime
+    #: Equal for two deliveries of one event, different for two events.
+    key: str
+    #: The platform's name of the property that changed.
+    property: str | None = None
+    #: merged: the records that went into `object_id`. associated: contacts at the other end.
+    others: tuple[str, ...] = ()
+
+
+class Receiver(Protocol):
+    """One platform's webhooks: who may send them, and what they say. Needs no connection to the platform."""
+
+    name: str
+
+    def verify(self, received: Received) -> None:
+        """Raises Unverified when it does not come from the platform, is too old or from the future."""
+
+    def hints(self, body: bytes) -> list[Hint]:
+        """What a verified body says; our own writes are left out. Raises BadPayload naming what is wrong with it,
+        never what it holds."""
+
+    def acknowledgement(self) -> tuple[str, bytes]:
+        """Media type and body of the answer to what was taken."""
+
+
+@dataclass(frozen=True)
 class PropertyPlan:
     """What `install` or `uninstall` did, or would do, to one property."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoring import calibration
-from scoring.coding import Floats, Ints
+from scoring.learning import calibration
+from scoring.learning.coding import Floats, Ints
 
 DRAWS = 300
 TOP = 0.1

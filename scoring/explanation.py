@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scoring.coding import Coding, Flags, Floats, Ints
-from scoring.features import OTHER, Feature
+from scoring.features.build import OTHER, Feature
+from scoring.learning.coding import Coding, Flags, Floats, Ints
 
 FOR, AGAINST = 3, 2
 #: Log-odds below which a reason is not worth a reader's time: a tenth more or less in the odds.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from scoring.engine import quoted
 
 if TYPE_CHECKING:
+    from scoring.features.property_sources import Source
     from scoring.predictors.base import Context, Options
-    from scoring.property_sources import Source
 
 #: Topic -> phrases. A phrase matches whole words in a row, whatever the case and what stands between them; with
 #: `=` it must be the whole name, for words that mean other things beside other words ("account health score").

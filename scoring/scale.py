@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from scoring.coding import Floats
+from scoring.learning.coding import Floats
 
 #: Multiples of the average probability.
 GRADES = (("A", 4.0), ("B", 2.0), ("C", 0.5))

@@ -5,8 +5,8 @@ from typing import Any
 from connector.errors import BadSetting
 from connector.jobs.run import Run, Task
 from connector.jobs.train import gate_json, standing_model
-from scoring.contact_history import history
-from scoring.contact_story import story
+from scoring.contacts.history import history
+from scoring.contacts.story import story
 from scoring.engine import quoted
 from scoring.predictors.base import Model
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from connector.errors import BadSetting
 from connector.jobs.run import Run, Task, goal_json
-from scoring import model_history, model_store
 from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
+from scoring.versions import model_history, model_store
 
 #: Figures that tell versions of a predictor apart at a glance.
 _FIGURES = {

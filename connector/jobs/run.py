@@ -250,25 +250,43 @@ def open_run(
 ) -> Iterator[Run]:
     """Connect, open the account's state, and record the run, who ran it on what (`subject`: a run, a plan; never
     a person), and how it ended."""
-    started = time.monotonic()
     _ = read_consent(settings), read_filters(settings)
     platform = connect(settings)
     try:
         account = platform.account()
         folder = settings.state_dir / f"{account.platform}-{account.id}"
-        with Mirror.open(folder, account, command=command) as mirror:
-            run_id = mirror.begin_run(command, as_of, who=_who(), subject=subject)
-            run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
-            try:
-                yield run
-            except Refused as refusal:
-                run.done({**refusal.result, "refused": str(refusal)}, "refused")
-                raise
-            except BaseException as error:
-                run.done({"error": type(error).__name__}, "failed")
-                raise
+        with (
+            Mirror.open(folder, account, command=command) as mirror,
+            run_on(platform, mirror, settings, command, as_of=as_of, progress=progress, subject=subject) as run,
+        ):
+            yield run
     finally:
         platform.close()
+
+
+@contextmanager
+def run_on(
+    platform: Platform,
+    mirror: Mirror,
+    settings: Settings,
+    command: str,
+    *,
+    as_of: datetime | None = None,
+    progress: Progress = silent,
+    subject: str | None = None,
+) -> Iterator[Run]:
+    """A run on a state that is open already: for who holds it longer than one job."""
+    started = time.monotonic()
+    run_id = mirror.begin_run(command, as_of, who=_who(), subject=subject)
+    run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
+    try:
+        yield run
+    except Refused as refusal:
+        run.done({**refusal.result, "refused": str(refusal)}, "refused")
+        raise
+    except BaseException as error:
+        run.done({"error": type(error).__name__}, "failed")
+        raise
 
 
 @contextmanager

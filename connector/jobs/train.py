@@ -8,9 +8,9 @@ from connector.jobs import upkeep
 from connector.jobs.eligibility import training_choices
 from connector.jobs.run import Run, Task, goal_json
 from connector.platforms.files.mapping import read_mapping
-from scoring import model_store
 from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
+from scoring.versions import model_store
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.jobs.run import Run, Task
-from scoring import model_history, model_store, upkeep
 from scoring.predictors.base import Model
-from scoring.reference import Population, weighty
+from scoring.versions import model_history, model_store, upkeep
+from scoring.versions.reference import Population, weighty
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from connector.sandbox.options import SandboxOptions
 from connector.sandbox.pipelines import Stages, sales_pipelines
 from connector.sandbox.schema import Definition
 from connector.sandbox.state import CRM_UI, AccountFacts, Collection, Entry, Portal, Record, Source
-from scoring.synthetic import market
+from scoring.synthetic.market import market
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, pa.Table]

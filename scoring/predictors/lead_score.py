@@ -13,22 +13,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scoring import drift, evaluation, gates, training
-from scoring.coding import Floats, Ints
+from scoring import evaluation, gates
 from scoring.content import version_of
 from scoring.engine import quoted
-from scoring.ensemble import Ensemble
 from scoring.errors import ModelMismatch, UsageError
 from scoring.evaluation import Report
 from scoring.explanation import reasons, worthy
-from scoring.features import build
+from scoring.features.build import build
+from scoring.features.property_sources import protected, telling
 from scoring.gates import BaseRates
+from scoring.learning import training
+from scoring.learning.coding import Floats, Ints
+from scoring.learning.ensemble import Ensemble
+from scoring.learning.training import Contest, Prepared, Rows
 from scoring.predictors.base import Context, Evaluation, Model
-from scoring.property_sources import protected, telling
 from scoring.readiness import column_lacks, goal_lacks
 from scoring.scale import Scale, confidence
 from scoring.snapshots import eligible, labelled
-from scoring.training import Contest, Prepared, Rows
+from scoring.versions import drift
 
 _BATCH = 50_000
 _LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy", "duckdb")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scoring import behaviour, clusters
-from scoring.behaviour import Behaviour, Measures
-from scoring.clusters import Floats, Ints, Scale, Stability
 from scoring.errors import ModelMismatch
-from scoring.model_store import version_of
+from scoring.groups import behaviour, clusters
+from scoring.groups.behaviour import Behaviour, Measures
+from scoring.groups.clusters import Floats, Ints, Scale, Stability
+from scoring.groups.names import UNKNOWN_ID, UNKNOWN_NAME, names
 from scoring.predictors.base import Context, Evaluation, Model
-from scoring.segment_names import UNKNOWN_ID, UNKNOWN_NAME, names
 from scoring.snapshots import population
+from scoring.versions.model_store import version_of
 
 #: Contacts with something known that training needs, and looks at, at most.
 MIN_KNOWN, MAX_KNOWN = 80, 50_000

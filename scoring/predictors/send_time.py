@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from scoring import hour_evaluation, responses
 from scoring.engine import literal, quoted
 from scoring.errors import ModelMismatch
-from scoring.hour_evaluation import Comparison
-from scoring.hour_profiles import Profiles, hours
-from scoring.model_store import version_of
+from scoring.hours import evaluation as hour_evaluation
+from scoring.hours import responses
+from scoring.hours.evaluation import Comparison
+from scoring.hours.profiles import Profiles, hours
+from scoring.hours.responses import Floats, Ints, Reading, Responses
+from scoring.hours.weekdays import Weekdays
 from scoring.predictors.base import Context, Evaluation, Model
-from scoring.responses import Floats, Ints, Reading, Responses
 from scoring.snapshots import population
-from scoring.weekday_profiles import Weekdays
+from scoring.versions.model_store import version_of
 
 DEFAULT, SEGMENT, PERSONAL = 0, 1, 2
 SOURCES = ("default", "segment", "personal")

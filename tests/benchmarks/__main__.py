@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from scoring.engine import DuckEngine
-from scoring.features import build
+from scoring.features.build import build
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context
 from scoring.snapshots import eligible, labelled
-from scoring.synthetic import market
+from scoring.synthetic.market import market
 
 UNTIL = datetime(2026, 6, 30)
 

@@ -20,7 +20,7 @@ from connector.jobs.score import score
 from connector.jobs.stored import open_stored
 from connector.jobs.train import train
 from connector.settings import Settings
-from scoring import model_store
+from scoring.versions import model_store
 from tests.made_up import write_leads
 
 START = datetime.fromisoformat("2026-10-01T00:00:00")

@@ -3,8 +3,8 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 
-from scoring import calibration
-from scoring.calibration import Beta
+from scoring.learning import calibration
+from scoring.learning.calibration import Beta
 
 
 def overconfident(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from scoring import clusters
-from scoring.segment_names import names
+from scoring.groups import clusters
+from scoring.groups.names import names
 
 
 def test_scale_gives_mid_ranks_and_bears_a_round_trip() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from scoring.contact_history import WORDS, history
+from scoring.contacts.history import WORDS, history
 from scoring.engine import DuckEngine
 from scoring.goals import Goal
 from scoring.predictors.base import Context

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoring.contact_story import CAN_ACT, Story, story
+from scoring.contacts.story import CAN_ACT, Story, story
 from scoring.engine import DuckEngine
-from scoring.ensemble import Ensemble
-from scoring.features import build
+from scoring.features.build import build
 from scoring.goals import Goal
+from scoring.learning.ensemble import Ensemble
 from scoring.predictors.base import Context
 from scoring.predictors.lead_score import LeadScore
 from scoring.snapshots import eligible
-from scoring.synthetic import market
+from scoring.synthetic.market import market
 from tests.scoring.test_lead_score import GOAL, context, leads
 
 LEAD = LeadScore()

@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from scoring import eligibility, synthetic, tables
+from scoring import eligibility, tables
 from scoring.eligibility import Consent, Filter
 from scoring.engine import DuckEngine
 from scoring.errors import UsageError
-from scoring.features import build
+from scoring.features.build import build
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Model, Options, Predictor
 from scoring.snapshots import eligible, labelled, population
+from scoring.synthetic import market as synthetic
 from tests.scoring.made_tables import Rows, engine_over, moment
 
 NOW = moment(2025, 11, 1)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit
 
-from scoring import candidates, explanation, glass_box, spline_logistic, trees
-from scoring.candidates import Average, Fitted
-from scoring.coding import Coding
-from scoring.features import OTHER, Feature
+from scoring import explanation
+from scoring.features.build import OTHER, Feature
+from scoring.learning import candidates, glass_box, spline_logistic, trees
+from scoring.learning.candidates import Average, Fitted
+from scoring.learning.coding import Coding
 
 
 def feature(name: str, unit: Any = "count", **other: Any) -> Feature:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from scoring.engine import DuckEngine
-from scoring.feature_sql import Feature, spoken
-from scoring.features import OTHER, build, left_out
+from scoring.features.build import OTHER, build, left_out
+from scoring.features.sql import Feature, spoken
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
 from tests.scoring.feature_oracle import Oracle

@@ -9,12 +9,13 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics
 
-from scoring import tables, training
+from scoring import tables
 from scoring.engine import DuckEngine
-from scoring.ensemble import Ensemble
 from scoring.explanation import NOTHING
-from scoring.features import spoken
+from scoring.features.build import spoken
 from scoring.goals import Goal
+from scoring.learning import training
+from scoring.learning.ensemble import Ensemble
 from scoring.predictors.base import Context, Options
 from scoring.predictors.lead_score import LeadScore
 from scoring.scale import Scale

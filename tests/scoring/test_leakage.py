@@ -6,12 +6,13 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit
 
-from scoring import leakage, tables
-from scoring.coding import Coding
+from scoring import tables
 from scoring.engine import DuckEngine
-from scoring.ensemble import Sample
-from scoring.features import Feature
+from scoring.features.build import Feature
 from scoring.goals import Goal
+from scoring.learning import leakage
+from scoring.learning.coding import Coding
+from scoring.learning.ensemble import Sample
 from scoring.predictors.base import Context
 from tests.scoring.test_model_store import AS_OF
 

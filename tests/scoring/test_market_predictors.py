@@ -10,7 +10,7 @@ from scoring.engine import DuckEngine
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Evaluation
-from scoring.synthetic import Market, market
+from scoring.synthetic.market import Market, market
 
 UNTIL = datetime.fromisoformat("2026-11-20 06:00:00")
 HORIZON = 90

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from scoring import model_store
-from scoring.model_card import card
 from scoring.predictors.base import Model
 from scoring.predictors.lead_score import LeadScore
+from scoring.versions import model_store
+from scoring.versions.model_card import card
 from tests.scoring.test_lead_score import context, leads
 
 SEND = {

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from scoring import model_history, model_store
 from scoring.errors import ModelMismatch
+from scoring.versions import model_history, model_store
 from tests.scoring.test_model_store import AS_OF, model
 
 HERE = ("default", "lead_score")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scoring import model_store
 from scoring.errors import ModelMismatch
 from scoring.predictors.base import Model
+from scoring.versions import model_store
 
 AS_OF = datetime.fromisoformat("2026-11-01T00:00:00")
 

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 import pytest
 
 import manifests
-from scoring import model_store, synthetic
 from scoring.engine import DuckEngine
 from scoring.errors import ModelMismatch
 from scoring.goals import Goal
 from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Model, Predictor
+from scoring.synthetic import market as synthetic
+from scoring.versions import model_store
 
 AS_OF = datetime.fromisoformat("2026-11-01T00:00:00")
 Tables = dict[str, pa.Table]

@@ -8,10 +8,10 @@ import pytest
 
 from scoring import tables
 from scoring.engine import DuckEngine
-from scoring.features import build
+from scoring.features.build import build
+from scoring.features.property_sources import protected, telling
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
-from scoring.property_sources import protected, telling
 from scoring.protected import DEFAULT_TOPICS, TOPICS, topic_of, words
 from scoring.snapshots import population
 from tests.scoring.made_tables import moment

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scoring import drift
 from scoring.predictors.lead_score import LeadScore
-from scoring.reference import KNOTS, Distribution, Population, weighty
+from scoring.versions import drift
+from scoring.versions.reference import KNOTS, Distribution, Population, weighty
 from tests.scoring.test_lead_score import context, leads
 
 RANDOM = np.random.default_rng(11)

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pytest
 
-from scoring import synthetic
 from scoring.engine import DuckEngine
 from scoring.errors import ModelMismatch
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Model, Options
 from scoring.predictors.send_time import SendTime
+from scoring.synthetic import market as synthetic
 from scoring.tables import from_rows
 
 AS_OF = datetime.fromisoformat("2026-11-01")

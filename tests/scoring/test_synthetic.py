@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from scoring import tables
 from scoring.engine import DuckEngine
-from scoring.synthetic import Market, market, markets
-from scoring.synthetic_clock import Clock, seconds
+from scoring.synthetic.clock import Clock, seconds
+from scoring.synthetic.market import Market, market, markets
 
 UNTIL = datetime.fromisoformat("2026-11-20 06:30:15")
 

@@ -9,14 +9,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn import metrics
 
-from scoring import upkeep
 from scoring.content import version_of
 from scoring.engine import DuckEngine
 from scoring.goals import Goal
-from scoring.model_card import card
 from scoring.predictors.base import Context, Model
 from scoring.predictors.lead_score import LeadScore
-from scoring.synthetic import market
+from scoring.synthetic.market import market
+from scoring.versions import upkeep
+from scoring.versions.model_card import card
 from tests.scoring.test_lead_score import context, leads
 
 UNTIL = datetime.fromisoformat("2026-11-01T00:00:00")

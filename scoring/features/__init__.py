@@ -1,0 +1,1 @@
+"""A contact as it was at an instant, as columns."""

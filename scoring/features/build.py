@@ -1,0 +1,99 @@
+"""A contact as it was at an instant, as columns: what predictors learn from.
+
+`build` makes one row per pair of contact and instant. Features are SQL over the canonical tables, computed once
+for all pairs; see `feature_sql` for the builder, `property_features` for CRM properties, `behaviour_features`
+for what a contact did, `account_features` for purchases, deals and the company.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from scoring.engine import Engine, quoted
+from scoring.features import account as account_features
+from scoring.features import behaviour as behaviour_features
+from scoring.features import properties as property_features
+from scoring.features.sql import OTHER, SQL_TYPES, Computed, Feature, select_list, spoken
+
+if TYPE_CHECKING:
+    from scoring.predictors.base import Context
+
+__all__ = ["OTHER", "Feature", "build", "left_out", "spoken"]
+
+_WIDE = "leadlight_wide"
+
+
+def build(
+    context: "Context", pairs: str, into: str, features: Sequence[Feature] | None = None
+) -> tuple[Feature, ...]:
+    """Compute features for each (contact_id, as_of) of the table `pairs` into the table `into`.
+
+    `into` has contact_id, as_of and one column per feature (DOUBLE or VARCHAR, null is unknown). Without
+    `features`, all that vary on these pairs are found, in a fixed order; with them, exactly these, null where
+    the tables no longer have what they need. Several instants per contact are allowed, equal pairs are not.
+    """
+    computed, _ = property_features.prepare(context, pairs, _of_properties(features))
+    own = None if features is None else [feature for feature in features if feature.property is None]
+    sources = [
+        (behaviour_features.BEHAVIOUR, behaviour_features.prepare(context, pairs, own)),
+        *account_features.prepare(context, pairs, own),
+        (property_features.VALUES, computed),
+    ]
+    _join(context.engine, pairs, sources, _WIDE)
+    found = [one.feature for _, part in sources for one in part]
+    kept = _varying(context.engine, found) if features is None else tuple(features)
+    names = {feature.name for feature in found}
+    columns = ", ".join(["contact_id", "as_of", *(_column(feature, names) for feature in kept)])
+    context.engine.run(
+        f"create or replace temp table {quoted(into)} as select {columns} from {_WIDE} order by contact_id, as_of"
+    )
+    for table in (_WIDE, behaviour_features.EVENTS, *(table for table, _ in sources)):
+        context.engine.run(f"drop table if exists {table}")
+    return kept
+
+
+def _column(feature: Feature, computed: Collection[str]) -> str:
+    if feature.name in computed:
+        return quoted(feature.name)
+    return f"cast(null as {SQL_TYPES[feature.kind]}) as {quoted(feature.name)}"
+
+
+def left_out(context: "Context", pairs: str) -> tuple[str, ...]:
+    """Labels of properties that are not used because their values at a past instant are unknown."""
+    _, missing = property_features.prepare(context, pairs, None)
+    return missing
+
+
+def _of_properties(features: Sequence[Feature] | None) -> list[Feature] | None:
+    return None if features is None else [feature for feature in features if feature.property is not None]
+
+
+def _join(engine: Engine, pairs: str, sources: Sequence[tuple[str, list[Computed]]], into: str) -> None:
+    joins, columns = [], ["p.contact_id", "p.as_of"]
+    for number, (table, computed) in enumerate(sources):
+        if computed:
+            alias = f"s{number}"
+            joins.append(
+                f"left join (select contact_id, as_of, {select_list(computed)} from {table}) {alias} "
+                f"on {alias}.contact_id = p.contact_id and {alias}.as_of = p.as_of"
+            )
+            columns.extend(f"{alias}.{quoted(one.feature.name)}" for one in computed)
+    engine.run(
+        f"create or replace temp table {into} as select {', '.join(columns)} "
+        f"from {quoted(pairs)} p {' '.join(joins)}"
+    )
+
+
+def _varying(engine: Engine, found: Sequence[Feature]) -> tuple[Feature, ...]:
+    """Features with at least two values on the pairs, where unknown is a value too."""
+    if not found:
+        return ()
+    parts = [
+        f"count({quoted(f.name)}), min({quoted(f.name)}) is distinct from max({quoted(f.name)})" for f in found
+    ]
+    row = [
+        column[0].as_py() for column in engine.fetch(f"select count(*), {', '.join(parts)} from {_WIDE}").columns
+    ]
+    rows, facts = row[0], list(zip(row[1::2], row[2::2], strict=True))
+    return tuple(
+        feature for feature, (known, several) in zip(found, facts, strict=True) if several or 0 < known < rows
+    )

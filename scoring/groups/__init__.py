@@ -1,0 +1,1 @@
+"""Groups of contacts that behave alike, found again and named."""

@@ -1,0 +1,1 @@
+"""Fitted models: kept, described, looked after, replaced."""
