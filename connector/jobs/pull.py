@@ -38,6 +38,10 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
         done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
         run.progress(f"Reading {page.stream}", done[page.stream], page.total)
     pulled.retention = trim(run)
+    # A run that was killed may have brought events that nobody has looked at.
+    if pulled.rows.get("events") or run.mirror.unfinished():
+        run.progress("Telling machines from people", 0, None)
+        run.mirror.weigh_events()
     return pulled
 
 
