@@ -1,6 +1,6 @@
 """What a person reads in the terminal: progress, tables, one clear line for trouble. All of it on stderr."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -214,8 +214,30 @@ def _lead_score(figures: Mapping[str, Any]) -> None:
         f"Calibration error {figures['calibration_error']:.4f} (a perfect model of this size: up to "
         f"{figures['calibration_limit']:.4f})."
     )
+    plain = figures["intervals"]
+    say(f"  Average precision {interval(plain['average_precision'])}, Brier score {interval(plain['brier'], 4)}.")
     for leak in figures["leaks"]:
         say(f"  Left out, {leak['action']}: {leak['property']}: {leak['why']}")
+    _by_month(figures.get("by_month", ()))
+
+
+def _by_month(months: Sequence[Mapping[str, Any]]) -> None:
+    """How often the goal was reached by month, and how the model did in the months that tested it."""
+    if len(months) < 2:
+        return
+    table = Table("Contacts as of", "Rows", "Reached the goal", "Foretold", "AUC", "Calibration error")
+    for month in months:
+        row = [month["month"], f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
+        if month["tested"] and month["auc"]["value"] is not None:
+            row += [
+                f"{month['mean_probability']:.1%}",
+                interval(month["auc"]),
+                f"{month['calibration_error']:.4f}",
+            ]
+        else:
+            row += ["taught", "", ""]
+        table.add_row(*row)
+    console.print(table)
 
 
 def _send_time(figures: Mapping[str, Any]) -> None:

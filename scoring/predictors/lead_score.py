@@ -118,7 +118,13 @@ class LeadScore:
             _baselines(context, rows, ready, contest, test),
             context.options.seed,
         )
-        return _Trial(rows, ready, contest, _judged(context, rows, ready, contest, (split, teach, test), report))
+        months: list[dict[str, Any]] = []
+        if context.goal.in_time:
+            months = evaluation.by_month(
+                scores, rows.outcome, rows.people, rows.instant, test, context.options.seed
+            )
+        judged = _judged(context, rows, ready, contest, (split, teach, test), report, months)
+        return _Trial(rows, ready, contest, judged)
 
 
 def _baselines(context: Context, rows: Rows, ready: Prepared, contest: Contest, test: Any) -> dict[str, Floats]:
@@ -135,7 +141,13 @@ def _baselines(context: Context, rows: Rows, ready: Prepared, contest: Contest, 
 
 
 def _judged(
-    context: Context, rows: Rows, ready: Prepared, contest: Contest, how: tuple[str, Any, Any], report: Report
+    context: Context,
+    rows: Rows,
+    ready: Prepared,
+    contest: Contest,
+    how: tuple[str, Any, Any],
+    report: Report,
+    months: list[dict[str, Any]],
 ) -> Evaluation:
     split, teach, test = how
     rates = None
@@ -163,6 +175,8 @@ def _judged(
         "log_loss": rounded(report.log_loss),
         "calibration_error": rounded(report.calibration_error),
         "calibration_limit": rounded(report.calibration_limit),
+        "intervals": {name: figure.to_json() for name, figure in report.intervals.items()},
+        "by_month": months,
         "baselines": {
             name: {"auc": rounded(auc), "lift_top_decile": rounded(lift), "gain": report.gains[name].to_json()}
             for name, (auc, lift) in report.baselines.items()
