@@ -261,12 +261,24 @@ def _share(figure: Any) -> str:
 
 
 def _segments(figures: Mapping[str, Any]) -> None:
-    table = Table("Segment", "Contacts")
-    for segment, size in figures["sizes"].items():
-        table.add_row(escape(str(figures["names"].get(segment, segment))), f"{size:,}")
+    valued = any(one["value"] is not None for one in figures["segments"])
+    table = Table(
+        "Segment", "Contacts", "Reached the goal", *(["Worth each"] if valued else []), "Best reached by"
+    )
+    for one in figures["segments"]:
+        rate = "" if one["conversion_rate"] is None else f"{one['conversion_rate']:.1%}"
+        worth = "" if one["value"] is None else f"{one['value']:,.0f}"
+        row = [escape(one["name"]), f"{one['contacts']:,}", rate, *([worth] if valued else [])]
+        table.add_row(*row, one["reached_by"] or "")
     console.print(table)
-    stability = figures["stability"]
+    stability, membership = figures["stability"], figures["membership"]
     say(f"  {figures['k']} segments, stability {stability['value']:.2f} (at least {stability['low']:.2f}).")
+    say(
+        f"  {membership['moved_share']:.1%} of those known changed segment since the start of the month; "
+        f"{membership['stale_share']:.1%} stay in theirs though another is nearer now."
+    )
+    if figures["gone"]:
+        say(f"  No longer there: {', '.join(map(str, figures['gone'].values()))}.")
 
 
 def heading(text: str) -> None:

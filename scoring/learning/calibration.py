@@ -104,8 +104,8 @@ def curve(probabilities: Floats, outcome: Floats, bins: int = BINS) -> tuple[Flo
     Rows of equal probability that straddle a border share their mean outcome, so their order is irrelevant.
     """
     levels, which = np.unique(probabilities, return_inverse=True)
-    counts = np.bincount(which, minlength=len(levels)).astype(float)
-    hits = np.bincount(which, weights=outcome, minlength=len(levels))
+    counts: Floats = np.bincount(which, minlength=len(levels)).astype(float)
+    hits: Floats = np.bincount(which, weights=outcome, minlength=len(levels)).astype(float)
     return curve_of_levels(levels, counts, hits, bins)
 
 
