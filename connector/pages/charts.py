@@ -30,14 +30,16 @@ def bars(
         x, height = _LEFT + place * step, _INNER_HEIGHT * value / top
         said = escape(f"{labels[place]}: {value:,.0f}")
         parts.append(
-            Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
-            .format(x + step * 0.1, _TOP + _INNER_HEIGHT - height, step * 0.8, height, said)
+            Markup(
+                '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
+            ).format(x + step * 0.1, _TOP + _INNER_HEIGHT - height, step * 0.8, height, said)
         )
         if before is not None:
             y = _TOP + _INNER_HEIGHT * (1 - before[place] / top)
             parts.append(
-                Markup('<line class="mark" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
-                .format(x, x + step, y, y)
+                Markup('<line class="mark" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
+                    x, x + step, y, y
+                )
             )
         if place % every == 0:
             parts.append(_text(x + step / 2, _HEIGHT - 22, labels[place], "tick middle"))
@@ -48,7 +50,7 @@ def bars(
 
 
 def calibration(points: Sequence[Mapping[str, float]]) -> Markup:
-    """Found rates over promised probabilities, with 95% intervals, beside the line on which they would be equal."""
+    """Found rates over promised probabilities, with 95% intervals, beside the line of kept promises."""
     top = min(1.0, max([*(one["high"] for one in points), *(one["promised"] for one in points), 0.01]) * 1.05)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -58,12 +60,18 @@ def calibration(points: Sequence[Mapping[str, float]]) -> Markup:
     for one in points:
         x, low = at(one["promised"], one["low"])
         _, high = at(one["promised"], one["high"])
-        parts.append(Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(x, x, low, high))
+        parts.append(
+            Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(x, x, low, high)
+        )
     parts.append(_path([at(one["promised"], one["found"]) for one in points], "line"))
     for one in points:
         x, y = at(one["promised"], one["found"])
         said = f"promised {one['promised']:.1%}, came {one['found']:.1%}"
-        parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>').format(x, y, said))
+        parts.append(
+            Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>').format(
+                x, y, said
+            )
+        )
     parts.append(_text(_LEFT + _INNER_WIDTH / 2, _HEIGHT - 4, "promised probability", "axis middle"))
     widest = max(points, key=lambda one: abs(one["promised"] - one["found"]), default=None)
     told = (
@@ -89,14 +97,18 @@ def gain(points: Sequence[Mapping[str, float]]) -> Markup:
             x, y = at(one["contacts"], one["outcomes"])
             parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x, y))
             parts.append(_text(x + 8, y + 14, f"{one['outcomes']:.0%}", "label"))
-    parts.append(_text(_LEFT + _INNER_WIDTH / 2, _HEIGHT - 4, "share of contacts worked, best first", "axis middle"))
+    parts.append(
+        _text(_LEFT + _INNER_WIDTH / 2, _HEIGHT - 4, "share of contacts worked, best first", "axis middle")
+    )
     fifth = next((one["outcomes"] for one in points if one["contacts"] == 0.2), None)
-    told = "" if fifth is None else f"The best fifth of the contacts holds {fifth:.0%} of those who reach the goal."
+    told = (
+        "" if fifth is None else f"The best fifth of the contacts holds {fifth:.0%} of those who reach the goal."
+    )
     return _svg("How many one finds by working the best first", told, parts)
 
 
 def ranges(rows: Sequence[Mapping[str, Any]], *, title: str, low: float, high: float) -> Markup:
-    """A dot for each row (label, value, and low and high where there is an interval) on one axis; the first is ours."""
+    """A dot a row (label, value, said; low and high where there is an interval) on one axis; the first is ours."""
     height = 34 * len(rows) + 34
     left, width = 170, _WIDTH - 170 - 60
 
@@ -107,17 +119,22 @@ def ranges(rows: Sequence[Mapping[str, Any]], *, title: str, low: float, high: f
     for place, row in enumerate(rows):
         y = 20 + 34 * place
         ours = "ours" if place == 0 else "theirs"
-        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, left + width, y, y))
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, left + width, y, y)
+        )
         parts.append(_text(left - 10, y + 5, row["label"], "label end"))
         if row.get("low") is not None:
             parts.append(
-                Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>')
-                .format(x_of(row["low"]), x_of(row["high"]), y, y)
+                Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(
+                    x_of(row["low"]), x_of(row["high"]), y, y
+                )
             )
-        parts.append(Markup('<circle class="dot {}" cx="{:.1f}" cy="{}" r="6"/>').format(ours, x_of(row["value"]), y))
+        parts.append(
+            Markup('<circle class="dot {}" cx="{:.1f}" cy="{}" r="6"/>').format(ours, x_of(row["value"]), y)
+        )
         parts.append(_text(_WIDTH - 48, y + 5, row["said"], "label"))
-    for value in (low, (low + high) / 2, high):
-        parts.append(_text(x_of(value), height - 8, f"{value:.2g}", "tick middle"))
+    ticks = (low, (low + high) / 2, high)
+    parts.extend(_text(x_of(value), height - 8, f"{value:.2g}", "tick middle") for value in ticks)
     told = "; ".join(f"{row['label']} {row['said']}" for row in rows)
     return _svg(title, told, parts, height=height)
 
@@ -141,8 +158,9 @@ def shape(points: Sequence[Mapping[str, Any]], *, title: str, number: bool) -> M
             continue
         kind = "for" if one["log_odds"] >= 0 else "against"
         parts.append(
-            Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
-            .format(kind, place * step + 2, min(y, middle), max(2, step - 4), abs(y - middle))
+            Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                kind, place * step + 2, min(y, middle), max(2, step - 4), abs(y - middle)
+            )
         )
     if number:
         parts.append(_path(places, "line"))
@@ -163,7 +181,11 @@ def _grid(top: float) -> Markup:
     parts = []
     for share in (0, 0.5, 1):
         y = _TOP + _INNER_HEIGHT * (1 - share)
-        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, _WIDTH - _RIGHT, y, y))
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
+                _LEFT, _WIDTH - _RIGHT, y, y
+            )
+        )
         parts.append(_text(_LEFT - 6, y + 4, f"{top * share:,.0f}", "tick end"))
     return Markup("").join(parts)
 
@@ -172,7 +194,11 @@ def _share_grid(top: float, right: float) -> Markup:
     parts = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         y, x = _TOP + _INNER_HEIGHT * (1 - share), _LEFT + _INNER_WIDTH * share
-        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, _WIDTH - _RIGHT, y, y))
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
+                _LEFT, _WIDTH - _RIGHT, y, y
+            )
+        )
         parts.append(_text(_LEFT - 6, y + 4, f"{top * share:.0%}", "tick end"))
         parts.append(_text(x, _HEIGHT - 22, f"{right * share:.0%}", "tick middle"))
     return Markup("").join(parts)

@@ -46,7 +46,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def report_page(report: Mapping[str, Any]) -> str:
-    """The JSON of `leadlight report` as one HTML file: no script, nothing loaded, and a policy that forbids both."""
+    """The JSON of `leadlight report` as one HTML file: no script, nothing loaded, and a policy against both."""
     return render(
         "report.html",
         report=report,

@@ -34,7 +34,9 @@ def calibration_rows(points: Sequence[Json]) -> list[tuple[str, ...]]:
 
 
 def month_rows(months: Sequence[Json]) -> list[list[str]]:
-    return [[decimal(value) if isinstance(value, float) else str(value) for value in one.values()] for one in months]
+    return [
+        [decimal(value) if isinstance(value, float) else str(value) for value in one.values()] for one in months
+    ]
 
 
 def distribution_rows(distribution: Json) -> list[tuple[str, ...]]:
@@ -80,7 +82,7 @@ def driver_value(value: float, unit: str) -> str:
 
 def driver_rows(driver: Json) -> list[tuple[str, ...]]:
     number = driver["kind"] == "number"
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             driver_value(one["value"], driver["unit"]) if number else str(one["value"]),
             f"{one['log_odds']:+.2f}",

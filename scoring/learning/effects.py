@@ -60,7 +60,7 @@ def _shape(coding: Coding, position: int, known: Floats, part: Floats) -> dict[s
     values = known[there]
     edges = np.unique(values)
     if len(edges) > BINS:
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1))[:-1])
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1))[:-1]).astype(np.float64)
     points = _means(values, part[there], edges)
     return {**common, "direction": _direction(points), "points": points}
 

@@ -26,16 +26,16 @@ def report(run: Run) -> dict[str, Any]:
     without data is an empty list or null. Holds names and addresses of contacts (in `who`).
     """
     models = {task.key: (task, model) for task in run.tasks() if (model := standing_model(run, task)) is not None}
+    ready = examine(run)
     run.progress("Reading figures", 0, None)
-    judged = trust(run, models)
+    judged = trust(run, models, ready.lacks)
     run.progress("Looking at contacts", 0, None)
     scores = Scores.read(run)
     who = [people(run, scores, task) for task, _ in models.values() if task.predictor.name == "lead_score"]
     run.progress("Looking at hours and segments", 0, None)
-    when = hours(run, scores, models)
+    when = hours(run, models)
     segments = groups(run, scores, models)
     run.progress("Looking at what was written", 0, None)
-    ready = examine(run)
     return {
         "made_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "as_of": f"{run.as_of:%Y-%m-%dT%H:%M:%SZ}",

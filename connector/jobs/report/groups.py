@@ -107,7 +107,8 @@ def _apart(run: Run, now: str) -> dict[str, list[dict[str, Any]]]:
         usual as (select kind, sum(acts) / (select sum(n) from sizes) as usual from done group by kind)
         select s.segment, u.kind, coalesce(d.acts, 0) / s.n as own, u.usual
         from sizes s cross join usual u left join done d on d.segment = s.segment and d.kind = u.kind
-        where u.usual >= 0.05 order by s.segment, abs(ln((coalesce(d.acts, 0) / s.n + 0.05) / (u.usual + 0.05))) desc
+        where u.usual >= 0.05
+        order by s.segment, abs(ln((coalesce(d.acts, 0) / s.n + 0.05) / (u.usual + 0.05))) desc, u.kind
         """
     ).fetchall()
     found: dict[str, list[dict[str, Any]]] = {}

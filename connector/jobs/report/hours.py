@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from connector.jobs.report.people import Scores
 from connector.jobs.run import Run, Task
 from scoring.engine import literal, quoted
 from scoring.predictors.base import Model
@@ -14,9 +13,9 @@ from scoring.predictors.base import Model
 DAYS, ANSWER_DAYS = 180, 7
 
 
-def hours(run: Run, scores: Scores, models: Mapping[str, tuple[Task, Model]]) -> dict[str, Any] | None:
+def hours(run: Run, models: Mapping[str, tuple[Task, Model]]) -> dict[str, Any] | None:
     """By local hour, 24 each: `advised` contacts, `sent` mails, `answered` of them; shares of where an hour comes
-    from; the expected gain. None without a model of send times."""
+    from; the expected gain. None without a model of send times. Expects `reported`."""
     found = next((pair for pair in models.values() if pair[0].predictor.name == "send_time"), None)
     if found is None:
         return None

@@ -42,7 +42,7 @@ class Scores:
                where r.command in ('sync', 'push', 'approve') group by w.run_id order by 2 desc limit 1""",
         )
         run_id, at = last if last is not None else (None, None)
-        now = "".join(f', c.parsed.{quoted(name)} as {quoted("now_" + name)}' for name in named)
+        now = "".join(f", c.parsed.{quoted(name)} as {quoted('now_' + name)}" for name in named)
         stood = "".join(
             f', case when map_contains(w."values", {literal(name)}) then w."values"[{literal(name)}] '
             f"else s.parsed.{quoted(name)} end as {quoted('stood_' + name)}"
@@ -75,7 +75,7 @@ def people(run: Run, scores: Scores, task: Task) -> dict[str, Any]:
     return {
         "key": task.key,
         "goal": task.goal.words,
-        "scored": _rows(run, f'select count({quoted("now_" + score)}) as n from reported')[0]["n"],
+        "scored": _rows(run, f"select count({quoted('now_' + score)}) as n from reported")[0]["n"],
         "held_out": held,
         "written_by": scores.run_id,
         "written_at": None if scores.written_at is None else f"{scores.written_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -16,14 +16,23 @@ _SPLITS = {
 }
 
 
-def trust(run: Run, models: Mapping[str, tuple[Task, Model]]) -> list[dict[str, Any]]:
+def trust(
+    run: Run, models: Mapping[str, tuple[Task, Model]], lacks: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
     """By prediction: `key, title, goal, version, passed, ran, reasons, sentence, evaluation, curves, choice`."""
     found = []
     for task in run.tasks():
         task_model = models.get(task.key)
         common = {"key": task.key, "predictor": task.predictor.name, "title": title(task), "goal": task.goal.words}
         if task_model is None:
-            nothing = {"passed": None, "ran": False, "reasons": [], "version": None, "evaluation": {}, "curves": {}}
+            nothing = {
+                "passed": None,
+                "ran": False,
+                "reasons": [],
+                "version": None,
+                "evaluation": {},
+                "curves": {},
+            }
             found.append({**common, **nothing, "sentence": "No model stands: it was not trained, or lacks input."})
             continue
         model = task_model[1]
@@ -58,8 +67,9 @@ def sentence(predictor: str, gate: Mapping[str, Any], evaluation: Mapping[str, A
     if predictor == "lead_score":
         lift = evaluation["lift_top_decile"]
         return (
-            f"Among the tenth of contacts it ranks highest, {lift['value']:.1f} times as many reach the goal as "
-            f"on average (95% sure: {lift['low']:.1f} to {lift['high']:.1f} times). Its percentages are off by "
+            f"Among the tenth of contacts it ranks highest, {lift['value']:.1f} times as many reach the goal "
+            f"({evaluation['goal']}) as on average (95% sure: {lift['low']:.1f} to {lift['high']:.1f} times). "
+            "Its percentages are off by "
             f"{100 * evaluation['calibration_error']:.1f} points on average. Measured on {evaluation['tested']:,} "
             f"cases, {_SPLITS.get(evaluation['split'], 'left out')}."
         )
