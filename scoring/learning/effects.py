@@ -58,7 +58,7 @@ def _shape(coding: Coding, position: int, known: Floats, part: Floats) -> dict[s
         named.sort(key=lambda point: -point["rows"])
         return {**common, "direction": "none", "points": named[:LEVELS]}
     values = known[there]
-    edges = np.unique(values)
+    edges: Floats = np.unique(values)
     if len(edges) > BINS:
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1))[:-1]).astype(np.float64)
     points = _means(values, part[there], edges)

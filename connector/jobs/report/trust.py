@@ -25,15 +25,10 @@ def trust(
         task_model = models.get(task.key)
         common = {"key": task.key, "predictor": task.predictor.name, "title": title(task), "goal": task.goal.words}
         if task_model is None:
-            nothing = {
-                "passed": None,
-                "ran": False,
-                "reasons": [],
-                "version": None,
-                "evaluation": {},
-                "curves": {},
-            }
-            found.append({**common, **nothing, "sentence": "No model stands: it was not trained, or lacks input."})
+            why = list(lacks.get(task.key, ()))
+            nothing: dict[str, Any] = {"passed": None, "ran": False, "reasons": why, "version": None}
+            said = " ".join(why) or "No model stands yet: run `leadlight train`."
+            found.append({**common, **nothing, "evaluation": {}, "curves": {}, "sentence": said})
             continue
         model = task_model[1]
         gate = with_staleness(run, gate_json(model))
