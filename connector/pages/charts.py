@@ -10,6 +10,8 @@ from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 460, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+#: Ends of an axis of shares whose quarters are round.
+_SHARES = (0.04, 0.08, 0.2, 0.4, 0.6, 0.8, 1.0)
 _INNER_WIDTH, _INNER_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
 
@@ -51,7 +53,8 @@ def bars(
 
 def calibration(points: Sequence[Mapping[str, float]]) -> Markup:
     """Found rates over promised probabilities, with 95% intervals, beside the line of kept promises."""
-    top = min(1.0, max([*(one["high"] for one in points), *(one["promised"] for one in points), 0.01]) * 1.05)
+    most = max([*(one["high"] for one in points), *(one["promised"] for one in points)], default=0.0)
+    top = next((size for size in _SHARES if most <= size), 1.0)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return _LEFT + _INNER_WIDTH * x / top, _TOP + _INNER_HEIGHT * (1 - y / top)
@@ -200,7 +203,7 @@ def _share_grid(top: float, right: float) -> Markup:
             )
         )
         parts.append(_text(_LEFT - 6, y + 4, f"{top * share:.0%}", "tick end"))
-        parts.append(_text(x, _HEIGHT - 22, f"{right * share:.0%}", "tick middle"))
+        parts.append(_text(x, _HEIGHT - 22, f"{right * share:.0%}", "tick end" if share == 1 else "tick middle"))
     return Markup("").join(parts)
 
 

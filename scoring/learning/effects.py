@@ -53,14 +53,15 @@ def _shape(coding: Coding, position: int, known: Floats, part: Floats) -> dict[s
     if feature.kind == "category":
         labels = dict(feature.options)
         levels = [labels.get(level, level) for level in coding.levels[feature.name]]
-        points = _means(known[there], part[there], np.arange(len(levels)) - 0.5)
+        points = _means(known[there], part[there], np.arange(len(levels), dtype=np.float64) - 0.5)
         named = [{**point, "value": levels[round(float(point["value"]))]} for point in points]
         named.sort(key=lambda point: -point["rows"])
         return {**common, "direction": "none", "points": named[:LEVELS]}
     values = known[there]
     edges: Floats = np.unique(values)
     if len(edges) > BINS:
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1))[:-1]).astype(np.float64)
+        borders = np.quantile(values, np.linspace(0, 1, BINS + 1))[:-1]
+        edges = np.unique(np.asarray(borders, np.float64))
     points = _means(values, part[there], edges)
     return {**common, "direction": _direction(points), "points": points}
 
