@@ -1,4 +1,4 @@
-"""Report and dashboard in a browser: content, widths, both schemes, accessibility, a run from click to rollback."""
+"""Report and dashboard in a browser: content, widths, both schemes, accessibility, from a click to a rollback."""
 
 import json
 import re
