@@ -1,4 +1,4 @@
-"""`leadlight report` on files: honest verdicts, the same figures on page and in JSON, safe lists, nothing foreign."""
+"""`leadlight report` on files: honest verdicts, the same figures on page and in JSON, safe lists, nothing else."""
 
 import csv
 import json
