@@ -12,13 +12,13 @@ from types import TracebackType
 import uvicorn
 
 from connector.errors import BadSetting
-from connector.sandbox import account, market
-from connector.sandbox.app import Host, application
 from connector.sandbox.faults import FaultPlan
-from connector.sandbox.limits import DAILY, Limits
+from connector.sandbox.hubspot import account, market
+from connector.sandbox.hubspot.app import Host, application
+from connector.sandbox.hubspot.limits import DAILY, Limits
+from connector.sandbox.hubspot.state import Portal
+from connector.sandbox.hubspot.webhooks import Webhooks
 from connector.sandbox.options import Faults, SandboxOptions
-from connector.sandbox.state import Portal
-from connector.sandbox.webhooks import Webhooks
 
 _START_SECONDS = 30.0
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.sandbox import matching
-from connector.sandbox.problems import invalid
+from connector.sandbox.hubspot import matching
+from connector.sandbox.hubspot.problems import invalid
 
 if TYPE_CHECKING:
-    from connector.sandbox.state import Collection, Record
+    from connector.sandbox.hubspot.state import Collection, Record
 
 MAX_GROUPS, MAX_FILTERS, MAX_ALL_FILTERS = 5, 6, 18
 MAX_LIMIT, WALL = 200, 10_000

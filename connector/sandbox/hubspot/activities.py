@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from connector.sandbox import times
-from connector.sandbox.engagement import EMAIL_EVENTS, OCCURRENCES, Consent, Form, Submission, Timeline
-from connector.sandbox.ids import Ids
-from connector.sandbox.state import Portal, Record
+from connector.sandbox.hubspot.engagement import EMAIL_EVENTS, OCCURRENCES, Consent, Form, Submission, Timeline
+from connector.sandbox.hubspot.ids import Ids
+from connector.sandbox.hubspot.state import Portal, Record
 from scoring.engine import connect
 
 _EMAIL_TYPES = {

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from connector.sandbox import Sandbox, SandboxOptions
-from connector.sandbox.market import fill
-from connector.sandbox.state import Portal
+from connector.sandbox.hubspot.market import fill
+from connector.sandbox.hubspot.state import Portal
 from scoring import tables
 
-PAYLOADS = Path(__file__).resolve().parents[2] / "payloads" / "hubspot"
+PAYLOADS = Path(__file__).resolve().parents[3] / "payloads" / "hubspot"
 NOW = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 
 

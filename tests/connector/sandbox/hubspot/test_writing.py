@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from connector.sandbox.state import Change
-from tests.connector.sandbox.conftest import Api, assert_shape, payload
+from connector.sandbox.hubspot.state import Change
+from tests.connector.sandbox.hubspot.conftest import Api, assert_shape, payload
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 from zoneinfo import available_timezones
 
-from connector.sandbox.schema import Definition, Schema
+from connector.sandbox.hubspot.schema import Definition, Schema
 
 _TYPES = {
     "text": ("string", "text"),
@@ -45,7 +45,7 @@ def _standard(object_name: str) -> tuple[Definition, ...]:
 @cache
 def _lines(block: str) -> tuple[str, ...]:
     """Lines of a block of standard.txt, with those that it takes in."""
-    whole = files("connector.sandbox").joinpath("standard.txt").read_text(encoding="utf-8")
+    whole = files("connector.sandbox.hubspot").joinpath("standard.txt").read_text(encoding="utf-8")
     own = whole.partition(f"\n[{block}]\n")[2].partition("\n[")[0].splitlines()
     found: list[str] = []
     for line in own:

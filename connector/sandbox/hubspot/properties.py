@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from connector.sandbox.calls import Call, Reply
-from connector.sandbox.problems import Problem, invalid, not_found
-from connector.sandbox.rendering import batch
-from connector.sandbox.schema import FIELD_TYPES, Definition
-from connector.sandbox.state import Collection
+from connector.sandbox.hubspot.calls import Call, Reply
+from connector.sandbox.hubspot.problems import Problem, invalid, not_found
+from connector.sandbox.hubspot.rendering import batch
+from connector.sandbox.hubspot.schema import FIELD_TYPES, Definition
+from connector.sandbox.hubspot.state import Collection
 
 #: Custom properties of one object, and of the account.
 PER_OBJECT, PER_ACCOUNT, UNIQUE_PER_OBJECT = 1_000, 10_000, 10

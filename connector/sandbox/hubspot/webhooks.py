@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from connector.sandbox import times
-from connector.sandbox.state import APP_ID, OBJECTS, Change
+from connector.sandbox.hubspot.state import APP_ID, OBJECTS, Change
 
 logger = logging.getLogger(__name__)
 

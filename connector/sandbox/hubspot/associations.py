@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from connector.sandbox.calls import Call, Reply
-from connector.sandbox.problems import invalid
-from connector.sandbox.rendering import batch
-from connector.sandbox.state import SPELLINGS, Collection
+from connector.sandbox.hubspot.calls import Call, Reply
+from connector.sandbox.hubspot.problems import invalid
+from connector.sandbox.hubspot.rendering import batch
+from connector.sandbox.hubspot.state import SPELLINGS, Collection
 
 MAX_INPUTS, PAGE = 1_000, 500
 

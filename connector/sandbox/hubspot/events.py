@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from connector.sandbox import times
-from connector.sandbox.calls import Call, Reply
-from connector.sandbox.engagement import Consent
-from connector.sandbox.problems import invalid, missing_scope, not_found
+from connector.sandbox.hubspot.calls import Call, Reply
+from connector.sandbox.hubspot.engagement import Consent
+from connector.sandbox.hubspot.problems import invalid, missing_scope, not_found
 
 APP, APP_NAME = 113, "Batch"
 SUBSCRIPTION = 39_644_612

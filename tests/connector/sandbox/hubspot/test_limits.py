@@ -8,7 +8,7 @@ import requests
 
 from connector.errors import BadSetting
 from connector.sandbox import Rate, Sandbox, parse_fault, parse_rate
-from tests.connector.sandbox.conftest import Api, Clock, assert_shape, payload
+from tests.connector.sandbox.hubspot.conftest import Api, Clock, assert_shape, payload
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 

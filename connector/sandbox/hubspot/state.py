@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.sandbox import standard, times
-from connector.sandbox.engagement import Engagement
-from connector.sandbox.links import Links
-from connector.sandbox.schema import Definition, Schema
-from connector.sandbox.search import Index
+from connector.sandbox import times
+from connector.sandbox.hubspot import standard
+from connector.sandbox.hubspot.engagement import Engagement
+from connector.sandbox.hubspot.links import Links
+from connector.sandbox.hubspot.schema import Definition, Schema
+from connector.sandbox.hubspot.search import Index
 
 #: Object name, the ids that stand for it in paths, and the word in messages.
 OBJECTS: Mapping[str, tuple[str, str]] = {

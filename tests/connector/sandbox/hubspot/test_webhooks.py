@@ -12,10 +12,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from connector.sandbox import Sandbox, SandboxOptions
-from connector.sandbox.market import fill
-from connector.sandbox.state import INTEGRATION, Change, Portal
-from connector.sandbox.webhooks import Webhooks, signature_v3
-from tests.connector.sandbox.conftest import account_tables
+from connector.sandbox.hubspot.market import fill
+from connector.sandbox.hubspot.state import INTEGRATION, Change, Portal
+from connector.sandbox.hubspot.webhooks import Webhooks, signature_v3
+from tests.connector.sandbox.hubspot.conftest import account_tables
 
 SECRET = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
 

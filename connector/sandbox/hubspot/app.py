@@ -16,13 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connector.sandbox import account, faults
-from connector.sandbox.calls import Call, Reply, problem_reply
+from connector.sandbox import faults
 from connector.sandbox.faults import Edge, FaultPlan, Trouble
-from connector.sandbox.limits import Limits
-from connector.sandbox.problems import Problem, missing_scope, not_found, unauthenticated
-from connector.sandbox.routes import Endpoint, endpoints, scopes_needed
-from connector.sandbox.state import Portal
+from connector.sandbox.hubspot import account
+from connector.sandbox.hubspot.calls import Call, Reply, problem_reply
+from connector.sandbox.hubspot.limits import Limits
+from connector.sandbox.hubspot.problems import Problem, missing_scope, not_found, unauthenticated
+from connector.sandbox.hubspot.routes import Endpoint, endpoints, scopes_needed
+from connector.sandbox.hubspot.state import Portal
 
 #: Longer targets meet the edge's own limit.
 TARGET_LIMIT = 16_000

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.connector.sandbox.conftest import Api, assert_shape, payload
+from tests.connector.sandbox.hubspot.conftest import Api, assert_shape, payload
 
 PROPERTIES = "/crm/properties/2026-09/contacts"
 SCORE = {"name": "lis_score", "label": "Lead score", "type": "number", "fieldType": "number"}

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.platforms.files import load_tables, read_mapping
-from connector.sandbox import activities, standard, times
-from connector.sandbox.ids import Ids, ids_of
+from connector.sandbox import times
+from connector.sandbox.hubspot import activities, standard
+from connector.sandbox.hubspot.ids import Ids, ids_of
+from connector.sandbox.hubspot.pipelines import Stages, sales_pipelines
+from connector.sandbox.hubspot.schema import Definition
+from connector.sandbox.hubspot.state import CRM_UI, AccountFacts, Collection, Entry, Portal, Record, Source
 from connector.sandbox.options import SandboxOptions
-from connector.sandbox.pipelines import Stages, sales_pipelines
-from connector.sandbox.schema import Definition
-from connector.sandbox.state import CRM_UI, AccountFacts, Collection, Entry, Portal, Record, Source
 from scoring.synthetic.market import market
 
 Row = Mapping[str, Any]

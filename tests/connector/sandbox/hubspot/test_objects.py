@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.connector.sandbox.conftest import Api, assert_shape, payload
+from tests.connector.sandbox.hubspot.conftest import Api, assert_shape, payload
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 

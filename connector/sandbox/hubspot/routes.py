@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from connector.sandbox import account, associations, events, objects, properties, writing
-from connector.sandbox.calls import Call, Reply
-from connector.sandbox.limits import Bucket
-from connector.sandbox.state import SPELLINGS
+from connector.sandbox.hubspot import account, associations, events, objects, properties, writing
+from connector.sandbox.hubspot.calls import Call, Reply
+from connector.sandbox.hubspot.limits import Bucket
+from connector.sandbox.hubspot.state import SPELLINGS
 
 Handler = Callable[[Call], Reply]
 

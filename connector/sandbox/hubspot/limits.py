@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from connector.sandbox.hubspot.problems import Problem
 from connector.sandbox.options import Rate
-from connector.sandbox.problems import Problem
 
 Bucket = Literal["burst", "search", "associations"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from connector.sandbox.search import Index
-from connector.sandbox.state import Portal, Record
-from tests.connector.sandbox.conftest import NOW, Api, Clock, assert_shape, payload
+from connector.sandbox.hubspot.search import Index
+from connector.sandbox.hubspot.state import Portal, Record
+from tests.connector.sandbox.hubspot.conftest import NOW, Api, Clock, assert_shape, payload
 
 SEARCH = "/crm/objects/2026-09/contacts/search"
 BY_ID = [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]

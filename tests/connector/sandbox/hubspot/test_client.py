@@ -19,8 +19,8 @@ from hubspot.crm.contacts import (
 )
 from hubspot.crm.properties import PropertyCreate
 
-from connector.sandbox.state import Record
-from tests.connector.sandbox.conftest import NOW, Api
+from connector.sandbox.hubspot.state import Record
+from tests.connector.sandbox.hubspot.conftest import NOW, Api
 
 
 @pytest.fixture

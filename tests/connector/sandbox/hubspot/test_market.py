@@ -8,10 +8,10 @@ import requests
 
 from connector.errors import BadSetting
 from connector.sandbox import Sandbox, SandboxOptions, run
-from connector.sandbox.market import portal
+from connector.sandbox.hubspot.market import portal
 from connector.sandbox.server import _Announcing
 from connector.sandbox.times import DAY_MS, now_ms
-from tests.connector.sandbox.conftest import NOW, Clock
+from tests.connector.sandbox.hubspot.conftest import NOW, Clock
 
 MAPPING = """
 timezone = "Europe/Berlin"

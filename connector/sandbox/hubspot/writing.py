@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connector.sandbox import rendering
-from connector.sandbox.calls import Call, Reply, record_id
-from connector.sandbox.objects import find_by, one_record
-from connector.sandbox.pipelines import consequences
-from connector.sandbox.problems import Problem, bad_values, invalid, not_found
-from connector.sandbox.rendering import Picker
-from connector.sandbox.schema import BadValue
-from connector.sandbox.state import INTEGRATION, Collection, Record
+from connector.sandbox.hubspot import rendering
+from connector.sandbox.hubspot.calls import Call, Reply, record_id
+from connector.sandbox.hubspot.objects import find_by, one_record
+from connector.sandbox.hubspot.pipelines import consequences
+from connector.sandbox.hubspot.problems import Problem, bad_values, invalid, not_found
+from connector.sandbox.hubspot.rendering import Picker
+from connector.sandbox.hubspot.schema import BadValue
+from connector.sandbox.hubspot.state import INTEGRATION, Collection, Record
 
 MAX_MERGES = 250
 

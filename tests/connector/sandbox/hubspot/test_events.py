@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from connector.sandbox.engagement import EMAIL_EVENTS
-from tests.connector.sandbox.conftest import Api, assert_shape, payload
+from connector.sandbox.hubspot.engagement import EMAIL_EVENTS
+from tests.connector.sandbox.hubspot.conftest import Api, assert_shape, payload
 
 EMAIL = "/email/public/v1/events"
 

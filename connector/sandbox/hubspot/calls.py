@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connector.sandbox.hubspot.problems import Problem, invalid, not_found
+from connector.sandbox.hubspot.state import SPELLINGS, Collection, Portal
 from connector.sandbox.options import Faults
-from connector.sandbox.problems import Problem, invalid, not_found
-from connector.sandbox.state import SPELLINGS, Collection, Portal
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from connector.sandbox import times
-from connector.sandbox.state import Collection, Entry, Record, value_of
+from connector.sandbox.hubspot.state import Collection, Entry, Record, value_of
 
 #: What comes when no properties are asked for.
 DEFAULTS: Mapping[str, tuple[str, ...]] = {

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
-from connector.sandbox.calls import Call, Reply
-from connector.sandbox.problems import Problem, invalid, not_found
-from connector.sandbox.schema import BadValue
-from connector.sandbox.state import CRM_UI, Portal
+from connector.sandbox.hubspot.calls import Call, Reply
+from connector.sandbox.hubspot.problems import Problem, invalid, not_found
+from connector.sandbox.hubspot.schema import BadValue
+from connector.sandbox.hubspot.state import CRM_UI, Portal
 
 TOKEN = "pat-na1-5a4d0000-1eaf-4000-8000-5a4db0c5ca4d"  # noqa: S105 - opens a pretend account only
 CLIENT_ID = "5a4dc11e-0000-4000-8000-000000000001"

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from connector.sandbox import times
-from connector.sandbox.problems import invalid
+from connector.sandbox.hubspot.problems import invalid
 
 if TYPE_CHECKING:
-    from connector.sandbox.search import Document
-    from connector.sandbox.state import Collection
+    from connector.sandbox.hubspot.search import Document
+    from connector.sandbox.hubspot.state import Collection
 
 Test = Callable[["Document"], bool]
 Key = float | str

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connector.sandbox import rendering
-from connector.sandbox.calls import Call, Reply, record_id
-from connector.sandbox.problems import invalid, not_found
-from connector.sandbox.rendering import Picker
-from connector.sandbox.state import SPELLINGS, Collection, Record
+from connector.sandbox.hubspot import rendering
+from connector.sandbox.hubspot.calls import Call, Reply, record_id
+from connector.sandbox.hubspot.problems import invalid, not_found
+from connector.sandbox.hubspot.rendering import Picker
+from connector.sandbox.hubspot.state import SPELLINGS, Collection, Record
 
 LIST_LIMIT, HISTORY_LIMIT, INLINE_LINKS = 100, 50, 100
 
