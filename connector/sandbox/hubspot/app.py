@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import socket
-import struct
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -16,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connector.sandbox import faults
-from connector.sandbox.faults import Edge, FaultPlan, Trouble
+from connector.sandbox import faults, wire
+from connector.sandbox.faults import FaultPlan, Trouble
 from connector.sandbox.hubspot import account
 from connector.sandbox.hubspot.calls import Call, Reply, problem_reply
 from connector.sandbox.hubspot.limits import Limits
@@ -28,10 +26,6 @@ from connector.sandbox.hubspot.state import Portal
 #: Longer targets meet the edge's own limit.
 TARGET_LIMIT = 16_000
 _VERSION = re.compile(r"\d{4}-\d{2}(-beta)?|v[1-4]")
-_SLOW_SECONDS = 2.0
-#: Lets what was written leave before the connection is cut.
-_PAUSE_SECONDS = 0.02
-_TRANSPORT = "sandbox.transport"
 
 
 class Host:
@@ -51,17 +45,17 @@ class Host:
         if self.latency_ms:
             await asyncio.sleep(self.latency_ms / 1000)
         if len(str(request.url.path)) + len(request.url.query) > TARGET_LIMIT:
-            await _send_edge(faults.html(414), send)
+            await wire.send_edge(faults.html(414), send)
             return
         trouble = faults.TROUBLES.get(fault or "")
         if trouble is Trouble.RESET:
-            await _drop(request)
+            await wire.drop(request)
             return
         if fault is not None and trouble is None:
-            await _send_edge(faults.edge_answer(fault), send)
+            await wire.send_edge(faults.edge_answer(fault), send)
             return
         reply = self._carry_out(endpoint, request, parameters, raw)
-        await self._deliver(reply, trouble, request, send)
+        await wire.deliver(_response(reply), trouble, request, send)
 
     def _carry_out(self, endpoint: Endpoint, request: Request, parameters: dict[str, str], raw: bytes) -> Reply:
         headers: Mapping[str, str] = {}
@@ -103,18 +97,6 @@ class Host:
             target=request.url.path,
         )
 
-    async def _deliver(self, reply: Reply, trouble: Trouble | None, request: Request, send: Send) -> None:
-        if trouble is Trouble.HANG:
-            await _until_gone(request)
-        elif trouble is Trouble.COMMIT_THEN_TIMEOUT:
-            await _send_edge(faults.html(504), send)
-        elif trouble is Trouble.TRUNCATE:
-            await _truncate(_response(reply), request, send)
-        else:
-            if trouble is Trouble.SLOW:
-                await asyncio.sleep(_SLOW_SECONDS)
-            await _response(reply)({"type": "http"}, request.receive, send)
-
 
 class _Served:
     """An endpoint as an ASGI application."""
@@ -153,11 +135,9 @@ def application(host: Host) -> ASGIApp:
     app = Starlette(routes=[*routes, *own], exception_handlers={404: unknown, 405: unknown})
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
-        # Some of HubSpot's own clients end their paths with a slash. uvicorn's `send` is bound to what holds the
-        # connection, which is needed to cut it.
-        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        # Some of HubSpot's own clients end their paths with a slash.
         path = scope.get("path", "/").rstrip("/") or "/"
-        await app({**scope, "path": path, _TRANSPORT: transport}, receive, send)
+        await app(wire.with_transport(scope, send, path), receive, send)
 
     return outermost
 
@@ -176,39 +156,3 @@ def _correlation(body: Any) -> str:
 
 def _dump(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-async def _send_edge(edge: Edge, send: Send) -> None:
-    response = Response(edge.body, edge.status, edge.headers, edge.content_type)
-    await response({"type": "http"}, _nothing, send)
-
-
-async def _nothing() -> dict[str, Any]:
-    return {"type": "http.disconnect"}
-
-
-async def _until_gone(request: Request) -> None:
-    """Say nothing until the caller gives up or is killed."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _truncate(response: Response, request: Request, send: Send) -> None:
-    """Half of the announced bytes, then the connection ends."""
-    headers = [(name, value) for name, value in response.raw_headers]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    half = bytes(response.body)[: len(response.body) // 2]
-    await send({"type": "http.response.body", "body": half, "more_body": True})
-    await _drop(request)
-
-
-async def _drop(request: Request) -> None:
-    """Cut the connection, which ASGI has no word for."""
-    transport = request.scope.get(_TRANSPORT)
-    if transport is not None:
-        await asyncio.sleep(_PAUSE_SECONDS)
-        raw = transport.get_extra_info("socket")
-        # Without lingering the peer gets a reset, not a proper end.
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-        await _until_gone(request)

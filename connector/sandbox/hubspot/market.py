@@ -4,27 +4,24 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.platforms.files import load_tables, read_mapping
 from connector.sandbox import times
+from connector.sandbox.contents import UNDATED_AGE_MS, contents
 from connector.sandbox.hubspot import activities, standard
 from connector.sandbox.hubspot.ids import Ids, ids_of
 from connector.sandbox.hubspot.pipelines import Stages, sales_pipelines
 from connector.sandbox.hubspot.schema import Definition
 from connector.sandbox.hubspot.state import CRM_UI, AccountFacts, Collection, Entry, Portal, Record, Source
 from connector.sandbox.options import SandboxOptions
-from scoring.synthetic.market import market
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, pa.Table]
 
-#: Contacts without dates were made, and last changed, so long before the start.
-UNDATED_AGE_MS = 30 * times.DAY_MS
 #: Property that keeps an id that HubSpot could not have.
 ORIGINAL_ID = "source_record_id"
 #: canonical type -> type and field type.
@@ -44,19 +41,10 @@ _FACTS = frozenset(
 
 def portal(options: SandboxOptions, clock: Callable[[], int] = times.now_ms) -> Portal:
     """The account that the options describe. Raises BadSetting for a mapping that is wrong."""
-    if options.mapping is not None:
-        mapping = read_mapping(options.mapping)
-        facts = AccountFacts(timezone=mapping.timezone)
-        tables = load_tables(mapping)
-    else:
-        end = datetime.fromtimestamp(clock() // 1000, UTC).replace(tzinfo=None)
-        made = market(options.contacts, options.seed, end) if options.contacts else None
-        tables = dict(made.tables) if made else {}
-        facts = AccountFacts()
-        if made:
-            facts = AccountFacts(timezone=made.parameters.account_timezone, currency=made.parameters.currency)
+    found = contents(options, clock())
+    facts = AccountFacts(timezone=found.timezone, currency=found.currency)
     account = Portal(clock=clock, search_lag=options.search_lag, facts=facts)
-    fill(account, tables)
+    fill(account, found.tables)
     return account
 
 

@@ -3,29 +3,16 @@
 import base64
 import hashlib
 import hmac
-import itertools
 import json
-import logging
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from heapq import heappop, heappush
 from typing import Any
 
 import requests
 
 from connector.sandbox import times
+from connector.sandbox.deliveries import DELAYS, TIMEOUT_SECONDS, Deliveries
 from connector.sandbox.hubspot.state import APP_ID, OBJECTS, Change
 
-logger = logging.getLogger(__name__)
-
-BATCH, CONCURRENT, TIMEOUT_SECONDS = 100, 10, 5.0
-#: Seconds before each retry. HubSpot spreads ten of them over a day; nobody waits so long for a sandbox.
-DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
-#: Changes come one by one; those of a moment travel together.
-_GATHER_SECONDS = 0.05
 _FLAGS = {"creation": "CREATED", "deletion": "DELETED"}
 #: What the URI is decoded of before it is signed; anything else stays as it is.
 _DECODED = {
@@ -42,8 +29,8 @@ def signature_v3(secret: str, method: str, uri: str, body: bytes, timestamp: str
     return base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
 
 
-class Webhooks:
-    """Hears of changes and posts them to `url`. Retries have threads of their own and never delay fresh events."""
+class Webhooks(Deliveries):
+    """Hears of changes and posts them, signed, to `url`."""
 
     def __init__(
         self,
@@ -53,39 +40,16 @@ class Webhooks:
         delays: Sequence[float] = DELAYS,
         clock: Callable[[], int] = times.now_ms,
     ) -> None:
+        super().__init__(delays)
         self._url, self._secret, self._portal_id = url, secret, portal_id
-        self._delays, self._clock = tuple(delays), clock
-        self._fresh: deque[dict[str, Any]] = deque()
-        self._retries: list[tuple[float, int, int, list[dict[str, Any]]]] = []
-        self._wake = threading.Condition()
-        self._numbers = itertools.count(1)
-        self._stopped = False
-        self._first = ThreadPoolExecutor(CONCURRENT, "webhooks")
-        self._again = ThreadPoolExecutor(CONCURRENT, "webhook-retries")
-        self._thread = threading.Thread(target=self._run, name="webhook-dispatch", daemon=True)
-        self.delivered = 0
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop, whatever is left to send."""
-        with self._wake:
-            self._stopped = True
-            self._wake.notify()
-        self._thread.join(TIMEOUT_SECONDS)
-        for pool in (self._first, self._again):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._clock = clock
 
     def hear(self, change: Change) -> None:
         """Take note of a change; it is sent soon."""
-        with self._wake:
-            self._fresh.append(self._event(change))
-            self._wake.notify()
+        self.put(self._event(change))
 
     def _event(self, change: Change) -> dict[str, Any]:
-        number = next(self._numbers)
+        number = self.number()
         event: dict[str, Any] = {
             # Not unique by HubSpot's own words: every hundredth one repeats.
             "eventId": number - number // 100,
@@ -111,33 +75,9 @@ class Webhooks:
             event["changeFlag"] = _FLAGS[change.kind]
         return event
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._stopped or self._fresh or self._until_retry() == 0.0):
-                    self._wake.wait(self._until_retry())
-                if self._stopped:
-                    return
-            time.sleep(_GATHER_SECONDS)
-            with self._wake:
-                batches = [self._next_batch() for _ in range(-(-len(self._fresh) // BATCH))]
-                due = []
-                while self._retries and self._retries[0][0] <= time.monotonic():
-                    due.append(heappop(self._retries))
-            for batch in batches:
-                self._first.submit(self._send, batch, 0)
-            for _, _, attempt, batch in due:
-                self._again.submit(self._send, batch, attempt)
-
-    def _until_retry(self) -> float | None:
-        return max(0.0, self._retries[0][0] - time.monotonic()) if self._retries else None
-
-    def _next_batch(self) -> list[dict[str, Any]]:
-        return [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
-
-    def _send(self, batch: list[dict[str, Any]], attempt: int) -> None:
+    def post(self, batch: list[dict[str, Any]], attempt: int) -> bool:
+        """With a fresh timestamp and signature for each attempt: receivers refuse old ones."""
         body = json.dumps([{**event, "attemptNumber": attempt} for event in batch]).encode()
-        # A fresh timestamp and signature for each attempt: receivers refuse old ones.
         timestamp = str(self._clock())
         headers = {
             "Content-Type": "application/json",
@@ -148,14 +88,6 @@ class Webhooks:
         }
         try:
             answer = requests.post(self._url, data=body, headers=headers, timeout=TIMEOUT_SECONDS)
-            taken = answer.status_code < 400
         except requests.RequestException:
-            taken = False
-        with self._wake:
-            self.delivered += len(batch) if taken else 0
-            if not taken and attempt < len(self._delays) and not self._stopped:
-                due = time.monotonic() + self._delays[attempt]
-                heappush(self._retries, (due, next(self._numbers), attempt + 1, batch))
-                self._wake.notify()
-            elif not taken:
-                logger.warning("gave up on a webhook of %d events after %d attempts", len(batch), attempt + 1)
+            return False
+        return answer.status_code < 400

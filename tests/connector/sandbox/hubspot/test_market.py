@@ -9,7 +9,7 @@ import requests
 from connector.errors import BadSetting
 from connector.sandbox import Sandbox, SandboxOptions, run
 from connector.sandbox.hubspot.market import portal
-from connector.sandbox.server import _Announcing
+from connector.sandbox.serving import _Announcing
 from connector.sandbox.times import DAY_MS, now_ms
 from tests.connector.sandbox.hubspot.conftest import NOW, Clock
 
