@@ -1,6 +1,7 @@
 """Salesforce's record ids: 15 characters that tell case apart, and three more that make up for lost case."""
 
 import string
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ PREFIXES = {
 }
 
 
-def ids(prefix: str, numbers: "np.ndarray[object, np.dtype[np.int64]]") -> pa.Array:
+def ids(prefix: str, numbers: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.Array:
     """18-character ids for numbers; the same each time."""
     whole = np.empty((len(numbers), 18), np.uint8)
     whole[:, :6] = np.frombuffer(f"{prefix}5A0".encode(), np.uint8)
