@@ -64,6 +64,7 @@ class _Parser:
         self._alias = "t"
         self._joins: dict[str, tuple[str, str]] = {}
         self._entity = Object("")
+        self._aliases: dict[int, str] = {}
 
     def query(self) -> Query:
         found = self._select()
@@ -111,6 +112,8 @@ class _Parser:
                     raise malformed(name)
                 self._expect(")")
                 found.append((name.lower(), inner, place))
+                if self._peek().lower() not in (",", "from"):
+                    self._aliases[len(found) - 1] = self._next("word")
             else:
                 found.append(("", name, place))
             if not self._take(","):
@@ -129,7 +132,7 @@ class _Parser:
                 sql, one = self._column(path, place) if path else ("*", Field("count", "int"))
                 call = f"count(distinct {sql})" if function == "count_distinct" else f"{function}({sql})"
                 kind = Field("expr", "int" if function.startswith("count") else one.type)
-                columns.append(Selected((), kind, f"expr{number}"))
+                columns.append(Selected((), kind, self._aliases.get(number, f"expr{number}")))
                 outputs.append(f"{call} as expr{number}")
             else:
                 sql, one = self._column(path, place)
