@@ -4,7 +4,6 @@ import gc
 import sys
 from collections.abc import Callable
 
-from connector.errors import BadSetting
 from connector.sandbox.faults import FaultPlan
 from connector.sandbox.hubspot import account, market
 from connector.sandbox.hubspot.app import Host, application
@@ -70,9 +69,14 @@ class Sandbox(Serving):
 
 def run(options: SandboxOptions, announce: Callable[[str], object] | None = None) -> None:
     """Serve until stopped. The ready line, one JSON object, goes to `announce` (standard output)."""
-    if options.platform != "hubspot":
-        raise BadSetting(f"There is no sandbox for {options.platform} yet; hubspot is one.")
-    box = Sandbox(options)
+    box: Serving
+    if options.platform == "salesforce":
+        # Its engine and cryptography take a while to import, which a HubSpot need not wait for.
+        from connector.sandbox.salesforce.box import SalesforceSandbox
+
+        box = SalesforceSandbox(options)
+    else:
+        box = Sandbox(options)
     # The account lives as long as the process: sweeping through it for garbage would only delay answers.
     gc.freeze()
     try:
