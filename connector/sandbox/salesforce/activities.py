@@ -7,7 +7,7 @@ tasks, as marketing tools log them.
 
 from connector.sandbox.salesforce.store import Org
 
-_MAIL = """select min(e.event_id) as key, e.contact_id, e.campaign_id, min(e.occurred_at) as at, false as incoming
+_MAIL = """select min(e.event_id) as key, e.contact_id, e.campaign_id, min(e.occurred_at) as moment, false as incoming
         from in_events e where e.kind = 'email_sent' group by e.contact_id, e.campaign_id
     union all select e.event_id, e.contact_id, null, e.occurred_at, true
         from in_events e where e.kind = 'email_reply' order by 4, 1"""
@@ -30,15 +30,8 @@ def fill(made: Org) -> None:
     _history(made)
 
 
-def _numbered(made: Org, name: str, object_name: str, query: str) -> None:
-    from connector.sandbox.salesforce.fill import _numbered as numbered
-
-    numbered(made, name, object_name, query)
-
-
 def _campaigns(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "mailings",
         "Campaign",
         "select campaign_id, name, sent_at, cost, 'Email' as type from in_campaigns union all "
@@ -53,32 +46,31 @@ def _campaigns(made: Org) -> None:
 
 def _mail(made: Org) -> None:
     made.engine.execute(_OPENED)
-    _numbered(
-        made, "letters", "EmailMessage", f"select m.* from ({_MAIL}) m join who using (contact_id) order by at"
+    made.numbered(
+        "letters", "EmailMessage", f"select m.* from ({_MAIL}) m join who using (contact_id) order by moment"
     )
     made.engine.execute("""insert into EmailMessage by name select m.id as Id, c.id as RelatedToId,
         coalesce(c.name, 'Re:') as Subject, m.incoming as Incoming,
-        case when m.incoming then '1' else '3' end as Status, m.at as MessageDate, not m.incoming as IsTracked,
+        case when m.incoming then '1' else '3' end as Status, m.moment as MessageDate, not m.incoming as IsTracked,
         case when m.incoming then lower(p.email) else 'news@leadlight-demo.example' end as FromAddress,
         case when m.incoming then 'sales@leadlight-demo.example' else lower(p.email) end as ToAddress,
         o.first is not null as IsOpened, o.first as FirstOpenedDate, o.last as LastOpenedDate,
-        coalesce(o.bounced, false) as IsBounced, m.at as CreatedDate,
-        greatest(m.at, coalesce(o.last, m.at)) as LastModifiedDate
+        coalesce(o.bounced, false) as IsBounced, m.moment as CreatedDate,
+        greatest(m.moment, coalesce(o.last, m.moment)) as LastModifiedDate
         from letters m join persons p using (contact_id) left join mailings c using (campaign_id)
         left join opened_mail o on not m.incoming and o.contact_id = m.contact_id
             and o.campaign_id is not distinct from m.campaign_id""")
-    _numbered(
-        made, "addressed", "EmailMessageRelation", "select id as letter, contact_id, incoming, at from letters"
+    made.numbered(
+        "addressed", "EmailMessageRelation", "select id as letter, contact_id, incoming, moment from letters"
     )
     made.engine.execute("""insert into EmailMessageRelation by name select r.id as Id, r.letter as EmailMessageId,
         w.person_id as RelationId, case when r.incoming then 'FromAddress' else 'ToAddress' end as RelationType,
-        lower(p.email) as RelationAddress, w.kind as RelationObjectType, r.at as CreatedDate
+        lower(p.email) as RelationAddress, w.kind as RelationObjectType, r.moment as CreatedDate
         from addressed r join who w using (contact_id) join persons p using (contact_id)""")
 
 
 def _tasks(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "jottings",
         "Task",
         f"select e.*, {_SUBJECTS} as subject, w.person_id from in_events e join who w using (contact_id) "
@@ -93,8 +85,7 @@ def _tasks(made: Org) -> None:
 
 
 def _meetings(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "talks",
         "Event",
         "select e.*, w.person_id from in_events e join who w using (contact_id) where e.kind = 'meeting' "
@@ -107,17 +98,16 @@ def _meetings(made: Org) -> None:
 
 
 def _responses(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "answers",
         "CampaignMember",
         "select contact_id, 'form:' || coalesce(properties ->> '$.form_id', 'form') as campaign_id, "
-        "min(occurred_at) as at, max(occurred_at) as last from in_events join who using (contact_id) "
-        "where kind = 'form_submit' group by 1, 2 order by 3, 1",
+        "min(occurred_at) as moment, max(occurred_at) as last from in_events join who using (contact_id) "
+        "where in_events.kind = 'form_submit' group by 1, 2 order by 3, 1",
     )
     made.engine.execute("""insert into CampaignMember by name select r.id as Id, c.id as CampaignId,
         w.lead_id as LeadId, w.customer_id as ContactId, 'Responded' as Status, true as HasResponded,
-        cast(r.at as date) as FirstRespondedDate, r.at as CreatedDate, r.last as LastModifiedDate
+        cast(r.moment as date) as FirstRespondedDate, r.moment as CreatedDate, r.last as LastModifiedDate
         from answers r join who w using (contact_id) join mailings c using (campaign_id)""")
 
 
@@ -137,8 +127,7 @@ def _history(made: Org) -> None:
             if column == "lead_id"
             else "w.lead_id is null or h.changed_at >= w.converted_at"
         )
-        _numbered(
-            made,
+        made.numbered(
             f"past_{column}",
             object_name,
             f"""select w.{column} as person, f.field, h.old, h.value, h.changed_at from (

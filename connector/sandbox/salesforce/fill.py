@@ -22,6 +22,7 @@ from scoring import tables as canonical
 #: canonical type -> field type.
 _TYPES = {"number": "double", "boolean": "boolean", "date": "datetime", "category": "picklist"}
 _OURS = {
+    # manifest type -> field type
     "number": "double",
     "boolean": "boolean",
     "datetime": "datetime",
@@ -84,17 +85,17 @@ def fill(made: Org, given: Mapping[str, pa.Table]) -> None:
     whole_market = "true" if given.get("deals") is not None and given["deals"].num_rows else "false"
     undated = f"timestamp '{to_datetime(made.started - UNDATED_AGE_MS)}'"
     sql(_STAGES)
-    _numbered(made, "accounts", "Account", "select * from in_companies")
-    sql("""create temp table opened as select dc.contact_id, min(d.created_at) as at
+    made.numbered("accounts", "Account", "select * from in_companies")
+    sql("""create temp table opened as select dc.contact_id, min(d.created_at) as first
         from in_deal_contacts dc join in_deals d using (deal_id) group by all""")
-    sql(f"""create temp table persons as select c.*, o.at as opened_at,
+    sql(f"""create temp table persons as select c.*, o.first as opened_at,
         coalesce(c.created_at, least(c.updated_at, {undated}), {undated}) as born,
         coalesce(c.updated_at, c.created_at, {undated}) as changed,
         {whole_market} and c.company_id is not null and n % 2 = 0 as is_contact
         from (select *, row_number() over () as n from in_contacts) c left join opened o using (contact_id)""")
-    _numbered(made, "leads", "Lead", "select * from persons where not is_contact order by n")
-    _numbered(
-        made, "customers", "Contact", "select * from persons where is_contact or opened_at is not null order by n"
+    made.numbered("leads", "Lead", "select * from persons where not is_contact order by n")
+    made.numbered(
+        "customers", "Contact", "select * from persons where is_contact or opened_at is not null order by n"
     )
     sql("""create temp table who as select p.contact_id, l.id as lead_id, k.id as customer_id,
         greatest(p.opened_at, p.born) as converted_at, coalesce(k.id, l.id) as person_id,
@@ -107,14 +108,6 @@ def fill(made: Org, given: Mapping[str, pa.Table]) -> None:
     _load_deals(made)
     activities.fill(made)
     _finish(made, undated)
-
-
-def _numbered(made: Org, name: str, object_name: str, query: str) -> None:
-    """A temporary table of the query's rows with an id each."""
-    count = made.engine.sql(f"select count(*) from ({query})").fetchall()[0][0]
-    made.engine.register("new_ids", pa.table({"id": made.new_ids(object_name, count)}))
-    made.engine.execute(f"create temp table {name} as select * from ({query}) positional join new_ids")
-    made.engine.unregister("new_ids")
 
 
 def _people_of_our_own(made: Org) -> None:
@@ -169,8 +162,7 @@ def _longest(made: Org, table: pa.Table, column: str) -> int:
 
 
 def _individuals(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "persons_apart",
         "Individual",
         "select distinct contact_id from in_consents where purpose = 'profiling' and status = 'denied' order by 1",
@@ -182,8 +174,7 @@ def _individuals(made: Org) -> None:
 
 
 def _owners(made: Org) -> None:
-    _numbered(
-        made,
+    made.numbered(
         "owners",
         "User",
         "select distinct owner_id from in_contacts where owner_id is not null order by 1",
@@ -241,7 +232,7 @@ def _load_people(made: Org, custom: Mapping[str, list[tuple[str, str, str]]]) ->
 
 
 def _load_deals(made: Org) -> None:
-    _numbered(made, "chances", "Opportunity", "select * from in_deals")
+    made.numbered("chances", "Opportunity", "select * from in_deals")
     made.engine.execute(f"""insert into Opportunity by name select c.id as Id, a.id as AccountId,
         'Deal ' || c.deal_id as Name, c.stage as StageName, c.amount as Amount,
         coalesce(s.chance, 40.0) as Probability, c.amount * coalesce(s.chance, 40.0) / 100 as ExpectedRevenue,
@@ -252,8 +243,7 @@ def _load_deals(made: Org) -> None:
         from chances c left join accounts a on a.company_id = c.company_id left join stages s on s.stage = c.stage
         left join (select deal_id, min(contact_id) as contact_id from in_deal_contacts group by all) d
             on d.deal_id = c.deal_id left join who w on w.contact_id = d.contact_id""")
-    _numbered(
-        made,
+    made.numbered(
         "roles",
         "OpportunityContactRole",
         "select c.id as deal, w.customer_id as person, d.role, d.is_primary, c.created_at from in_deal_contacts d "
@@ -262,11 +252,10 @@ def _load_deals(made: Org) -> None:
     made.engine.execute("""insert into OpportunityContactRole by name select id as Id, deal as OpportunityId,
         person as ContactId, role as Role, is_primary as IsPrimary, created_at as CreatedDate from roles""")
     # A closed deal was open once: the time of its closing stands in the history only, the record has the date.
-    _numbered(
-        made,
+    made.numbered(
         "steps",
         "OpportunityHistory",
-        """select c.id as deal, h.value as stage, h.changed_at as at, c.amount from in_property_history h
+        """select c.id as deal, h.value as stage, h.changed_at as moment, c.amount from in_property_history h
             join chances c on h.object = 'deal' and h.object_id = c.deal_id and h.property = 'dealstage'
         union all select c.id, case when c.is_closed then 'qualifiedtobuy' else c.stage end, c.created_at, c.amount
             from chances c where c.deal_id not in (select object_id from in_property_history where object = 'deal')
@@ -275,7 +264,7 @@ def _load_deals(made: Org) -> None:
     )
     made.engine.execute("""insert into OpportunityHistory by name select p.id as Id, p.deal as OpportunityId,
         p.stage as StageName, p.amount as Amount, coalesce(s.chance, 40.0) as Probability,
-        coalesce(s.forecast, 'Pipeline') as ForecastCategory, p.at as CreatedDate
+        coalesce(s.forecast, 'Pipeline') as ForecastCategory, p.moment as CreatedDate
         from steps p left join stages s on s.stage = p.stage""")
 
 

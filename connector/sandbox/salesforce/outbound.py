@@ -42,11 +42,11 @@ class OutboundMessages(Deliveries):
             self._made += 1
             self.put({"id": ids.one_id("04l", self._made), "object": change.object, "record": change.id})
 
-    def post(self, batch: list[dict[str, Any]], attempt: int) -> bool:
+    def post(self, batch: list[dict[str, Any]], attempt: int) -> bool:  # noqa: ARG002 - attempts look alike
         """Whether every message of the batch was taken; a message is about one object."""
-        return all(
-            [self._one(name, group) for name in _PEOPLE if (group := [e for e in batch if e["object"] == name])]
-        )
+        groups = [(name, [event for event in batch if event["object"] == name]) for name in _PEOPLE]
+        taken = [self._one(name, group) for name, group in groups if group]
+        return all(taken)
 
     def _one(self, name: str, group: list[dict[str, Any]]) -> bool:
         stamps = self._stamps(name, group)

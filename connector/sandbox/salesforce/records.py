@@ -22,7 +22,7 @@ def _described(one: Object) -> dict[str, Any]:
     return {"name": one.name, "label": one.name, "keyPrefix": PREFIXES[one.name], "custom": False, **flags}
 
 
-def versions(call: Call) -> Reply:
+def versions(_: Call) -> Reply:
     """Versions served."""
     known = [{"label": f"v{n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in range(41, 69)]
     return Reply(200, known)

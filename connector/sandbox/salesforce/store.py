@@ -134,6 +134,13 @@ class Org:
         self.engine.execute(f"insert into {object_name} by name select * from loaded")
         self.engine.unregister("loaded")
 
+    def numbered(self, name: str, object_name: str, query: str) -> None:
+        """A temporary table of a query's rows with a new `id` of the object each: for filling the org."""
+        count = self.engine.sql(f"select count(*) from ({query})").fetchall()[0][0]
+        self.engine.register("new_ids", pa.table({"id": self.new_ids(object_name, count)}))
+        self.engine.execute(f"create temp table {name} as select * from ({query}) positional join new_ids")
+        self.engine.unregister("new_ids")
+
     def delete(self, entity: Object, wanted: Iterable[str], user: str, master: str | None = None) -> None:
         """To the recycle bin: ordinary queries see the records no more; `master` is what they were merged into."""
         for id_ in wanted:
