@@ -152,7 +152,7 @@ def updated(call: Call) -> Reply:
     found = call.org.engine.sql(sql).to_arrow_table().column(0).to_pylist()
     if len(found) > MOST_IDS:
         raise Problem(400, "EXCEEDED_ID_LIMIT", "Too many ids; narrow the window")
-    return Reply(200, {"ids": found, "latestDateCovered": json_value(end)})
+    return Reply(200, {"ids": found, "latestDateCovered": json_value(min(end, call.org.now()))})
 
 
 def deleted(call: Call) -> Reply:
@@ -165,7 +165,7 @@ def deleted(call: Call) -> Reply:
     rows = call.org.engine.sql(sql).to_arrow_table().to_pylist()
     found = [{"id": row["Id"], "deletedDate": json_value(row["SystemModstamp"])} for row in rows]
     earliest = json_value(call.org.now() - timedelta(days=15))
-    covered = json_value(end)
+    covered = json_value(min(end, call.org.now()))
     return Reply(200, {"deletedRecords": found, "earliestDateAvailable": earliest, "latestDateCovered": covered})
 
 
@@ -178,4 +178,4 @@ def _window(call: Call, days: int) -> tuple[datetime, datetime]:
         raise Problem(
             400, "INVALID_REPLICATION_DATE", f"startDate before org replication enabled date: {days} days"
         )
-    return start, min(end, call.org.now())
+    return start, end
