@@ -7,12 +7,14 @@ tasks, as marketing tools log them.
 
 from connector.sandbox.salesforce.store import Org
 
-_MAIL = """select min(e.event_id) as key, e.contact_id, e.campaign_id, min(e.occurred_at) as moment, false as incoming
+_MAIL = """select min(e.event_id) as key, e.contact_id, e.campaign_id, min(e.occurred_at) as moment,
+        false as incoming
         from in_events e where e.kind = 'email_sent' group by e.contact_id, e.campaign_id
     union all select e.event_id, e.contact_id, null, e.occurred_at, true
         from in_events e where e.kind = 'email_reply' order by 4, 1"""
 _OPENED = """create temp table opened_mail as select contact_id, campaign_id,
-        min(occurred_at) filter (kind = 'email_open') as first, max(occurred_at) filter (kind = 'email_open') as last,
+        min(occurred_at) filter (kind = 'email_open') as first,
+        max(occurred_at) filter (kind = 'email_open') as last,
         bool_or(kind = 'email_bounce') as bounced
     from in_events where kind in ('email_open', 'email_bounce') and coalesce(human, 1) > 0 or kind = 'email_bounce'
     group by all"""

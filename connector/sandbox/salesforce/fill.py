@@ -69,6 +69,7 @@ def fill(made: Org, given: Mapping[str, pa.Table]) -> None:
     """Put canonical tables (`scoring.tables`, with `p_` columns) into an empty org."""
     sql = made.engine.execute
     _people_of_our_own(made)
+    given = {**given, **{name: _widened(made, name, given) for name in ("contacts", "companies") if name in given}}
     names = (
         "contacts",
         "companies",
@@ -108,6 +109,22 @@ def fill(made: Org, given: Mapping[str, pa.Table]) -> None:
     _load_deals(made)
     activities.fill(made)
     _finish(made, undated)
+
+
+def _widened(made: Org, name: str, given: Mapping[str, pa.Table]) -> pa.Table:
+    """The table with a column for each property, where it has them in one JSON column."""
+    table, definitions = given[name], given.get("property_definitions")
+    if "properties" not in table.column_names or definitions is None:
+        return table
+    single = {"contacts": "contact", "companies": "company"}[name]
+    wanted = [one["column_name"] for one in definitions.to_pylist() if one["object"] == single]
+    made.engine.register("narrow", table)
+    columns = "".join(
+        f""", properties ->> '$."{column.removeprefix("p_")}"' as "{column}\"""" for column in wanted
+    )
+    wide = made.engine.sql(f"select *{columns} from narrow").to_arrow_table()
+    made.engine.unregister("narrow")
+    return wide
 
 
 def _people_of_our_own(made: Org) -> None:
@@ -207,7 +224,7 @@ _JOINS = """left join owners o on o.owner_id = p.owner_id left join persons_apar
 def _load_people(made: Org, custom: Mapping[str, list[tuple[str, str, str]]]) -> None:
     own = [(column, name, kind) for column, name, kind in custom["contact"] if name != "LastName"]
     last = next((f'p."{column}"' for column, name, _ in custom["contact"] if name == "LastName"), "null")
-    values = "".join(f', cast(p."{column}" as {kind}) as {name}' for column, name, kind in own)
+    values = "".join(f', try_cast(p."{column}" as {kind}) as {name}' for column, name, kind in own)
     common = _COMMON.format(admin=ADMIN_USER).replace("p_last", last) + values
     made.engine.execute(f"""insert into Lead by name select p.id as Id, {common},
         coalesce(a.name, 'Unknown') as Company, a.industry as Industry, a.annual_revenue as AnnualRevenue,

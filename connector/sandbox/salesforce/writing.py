@@ -113,8 +113,8 @@ def _values(entity: Object, values: Row) -> dict[str, Any]:
             raise _Refused("INVALID_FIELD", f"No such column '{name}' on sobject of type {entity.name}", name)
         if one.read_only:
             message = (
-                f"Unable to create/update fields: {one.name}. Please check the security settings of this field and "
-                "verify that it is read/write for your profile or permission set."
+                f"Unable to create/update fields: {one.name}. Please check the security settings of this field "
+                "and verify that it is read/write for your profile or permission set."
             )
             raise _Refused("INVALID_FIELD_FOR_INSERT_UPDATE", message, one.name)
         try:
