@@ -34,7 +34,7 @@ class Serving:
         """Called before the first request."""
 
     def stopping(self) -> None:
-        """Called after the last one."""
+        """Called after the last one, maybe twice."""
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
@@ -57,7 +57,7 @@ class Serving:
     def serve(self, announce: Callable[[str], object]) -> None:
         """Serve in this thread until a signal; `announce` gets the ready line."""
         config = _config(self._application)
-        self._server = _Announcing(config, lambda: announce(json.dumps(self.ready()) + "\n"))
+        self._server = _Announcing(config, lambda: announce(json.dumps(self.ready()) + "\n"), self.stopping)
         self._serve()
 
     def _serve(self) -> None:
@@ -69,13 +69,20 @@ class Serving:
 
 
 class _Announcing(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], object], stopping: Callable[[], object]
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._stopping = ready, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Here, because uvicorn then raises the signal that stopped it again, and a SIGTERM ends the process.
+        self._stopping()
 
 
 def _listening(port: int) -> socket.socket:

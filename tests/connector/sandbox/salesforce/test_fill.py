@@ -37,6 +37,7 @@ def test_the_market_has_converted_leads_whose_deals_hang_on_the_contact() -> Non
 
     assert count("Lead where IsConverted") > 20
     assert count("Lead where IsConverted and ConvertedContactId not in (select Id from Contact)") == 0
+    assert count("Lead where IsConverted and ConvertedOpportunityId is null") == 0
     assert count("Lead where not IsConverted and ConvertedContactId is not null") == 0
     assert count("OpportunityContactRole where ContactId not in (select Id from Contact)") == 0
     opened = "EmailMessage where FirstOpenedDate >= MessageDate and IsOpened"

@@ -1,8 +1,12 @@
 """Queries, records, collections, limits and tokens, as the documentation has them."""
 
+import json
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import jwt
 import pytest
@@ -207,3 +211,16 @@ def test_a_persons_edit_moves_the_stamp_and_shows_in_the_state(api: Api) -> None
 def test_ids_carry_a_checksum() -> None:
     assert long_form("001A0000006Vm9r") == "001A0000006Vm9rIAC"
     assert long_form("001A0000006Vm9rIAD") is None
+
+
+def test_a_process_that_is_terminated_takes_its_key_along() -> None:
+    command = [sys.executable, "-c", "from connector.cli import main; main()", "sandbox", "salesforce"]
+    with subprocess.Popen([*command, "--contacts", "10"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        path = Path(ready["private_key_file"])
+        assert path.exists()
+        process.terminate()
+        process.wait(20)
+    assert ready["token"] is None
+    assert not path.exists()
