@@ -261,7 +261,8 @@ def _load_deals(made: Org) -> None:
         left join (select deal_id, min(contact_id) as contact_id from in_deal_contacts group by all) d
             on d.deal_id = c.deal_id left join who w on w.contact_id = d.contact_id""")
     made.engine.execute("""update Lead l set ConvertedOpportunityId = o.first from (
-        select ContactId, arg_min(Id, CreatedDate) as first from Opportunity where ContactId is not null group by all
+        select ContactId, arg_min(Id, CreatedDate) as first from Opportunity
+        where ContactId is not null group by all
         ) o where l.IsConverted and o.ContactId = l.ConvertedContactId""")
     made.numbered(
         "roles",
