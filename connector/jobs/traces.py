@@ -24,14 +24,19 @@ from scoring.engine import literal, quoted
 _DISTINCTIVE = 9
 _CHUNK, _OVERLAP = 1 << 23, 1 << 10
 
-#: What may not stand right before and after a token: a@b.com is no trace in xa@b.com, nor in a@b.com.au.
-_BEFORE, _AFTER = r"[a-z0-9._%+-]", r"[a-z0-9-]"
+#: What may stand right before a token, and what may not after it: a@b.com is no trace in xa@b.com, nor in
+#: a@b.com.au. Escapes of JSON (a line's end) and of links within links end in letters and digits.
+_BEFORE = (
+    r"^|[^a-z0-9._%+-]|\\[nrtbf]|\\u[0-9a-f]{4}"
+    r"|%(?:25)*(?:0[9ad]|2[0-2 6-9ac f]|3[a-f]|5[bd]|7[bd])".replace(" ", "")
+)
+_AFTER = r"[a-z0-9-]"
 
 
 def tokens(person: Person) -> tuple[str, ...]:
     """Lower-case texts that are a trace wherever they stand."""
     plain = [*person.addresses, *(one.lower() for one in person.contact_ids if is_distinctive(one))]
-    return tuple(dict.fromkeys([*plain, *(quote(one, safe="").lower() for one in plain)]))
+    return tuple(dict.fromkeys(plain))
 
 
 def is_distinctive(contact_id: str) -> bool:
@@ -44,8 +49,23 @@ def pattern(person: Person) -> str | None:
     found = tokens(person)
     if not found:
         return None
-    either = "|".join(re.escape(one) for one in found)
-    return rf"(?i)(^|[^a-z0-9._%+-])(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+    either = "|".join(_spelt(one) for one in found)
+    return rf"(?i)({_BEFORE})(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+
+
+def _spelt(token: str) -> str:
+    """A pattern for the ways to write a token: as it stands, escaped for a link (or a link within a link), or for
+    JSON, letter by letter."""
+    return "".join(_letter(one) for one in token)
+
+
+def _letter(one: str) -> str:
+    if one.isascii() and (one.isalnum() or one in "._-"):
+        return re.escape(one)
+    ways = {one, one.upper()}
+    links = [f"%(?:25)*{quote(way, safe='').lower()[1:]}" for way in ways]
+    points = [] if one.isascii() else [rf"\\u{ord(way):04x}" for way in ways if len(way) == 1]
+    return f"(?:{'|'.join([*map(re.escape, sorted(ways)), *sorted(links), *sorted(points)])})"
 
 
 def in_tables(connection: duckdb.DuckDBPyConnection, person: Person) -> tuple[int, list[dict[str, Any]]]:
@@ -87,8 +107,8 @@ def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
 
 def in_files(folders: Sequence[Path], person: Person, leave_out: Sequence[Path]) -> tuple[int, list[Path]]:
     """How many files were read, and those with a trace; what is compressed is read decompressed."""
-    either = "|".join(re.escape(one) for one in tokens(person))
-    searched = re.compile(rf"(?<!{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
+    either = "|".join(_spelt(one) for one in tokens(person))
+    searched = re.compile(rf"(?:{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
     paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     paths = [path for path in paths if path not in leave_out]
     return len(paths), [path for path in paths if _has_trace(path, searched, person)]
