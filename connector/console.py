@@ -115,6 +115,32 @@ def synced(result: Mapping[str, Any]) -> None:
         say(f"{done['held']:,} contacts are held back by a rollback: --resume writes them again.")
     if done.get("left"):
         say(f"{done['left']:,} contacts are left for the next run, the most worthy first.")
+    _spread(result.get("budget"))
+
+
+def approved(result: Mapping[str, Any]) -> None:
+    """What became of a plan."""
+    pushed = result["pushed"]
+    done = "was carried out" if result["status"] == "done" else "was carried out in part"
+    say(
+        f"Plan {result['plan']} {done} in run {result['run_id']}: {pushed['changed']:,} contacts changed "
+        f"({pushed['values']:,} values), {pushed['failed']:,} failed."
+    )
+    _spread(result["budget"])
+    if result["status"] == "open":
+        say(f"The rest: leadlight approve {result['plan']}")
+
+
+def _spread(budget: Mapping[str, Any] | None) -> None:
+    """On how many days a run goes out that today's calls do not allow."""
+    if budget is None or budget["fits"]:
+        return
+    say(
+        f"Today's calls allow {budget['contacts_today']:,} of {budget['contacts']:,} contacts "
+        f"({budget['calls_today']:,} of {budget['calls']:,} write calls)."
+    )
+    if budget["days"] is not None:
+        say(f"It takes at least {budget['days']:,} days in all; there are calls again at {budget['goes_on_at']}.")
 
 
 def begun(result: Mapping[str, Any]) -> None:
