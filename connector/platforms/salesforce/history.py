@@ -1,0 +1,114 @@
+"""Field history: LeadHistory and ContactHistory tell every change of the fields that an administrator tracks.
+
+A record without a change of a tracked field has had its present value from the start. That is told as a row dated
+by the record's creation (or by the oldest change that is kept: Salesforce forgets after some 18 months), so that a
+value is not known only of those records on which it changed.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from connector.platform import Page
+from connector.platforms.rows import Row, filled
+from connector.platforms.salesforce import words
+from connector.platforms.salesforce.client.api import Record
+from connector.platforms.salesforce.reading import Batch, Reading, Source, read
+from connector.platforms.salesforce.words import CONTACT, LEAD
+from connector.platforms.values import second
+
+_OBJECTS = {LEAD: ("LeadHistory", "LeadId"), CONTACT: ("ContactHistory", "ContactId")}
+
+#: Fields whose history is that of a canonical column too.
+_CANONICAL = {"Status": "lifecycle_stage"}
+
+
+def pull(reading: Reading, object_name: str) -> Iterator[Page]:
+    """Changes since the cursor. Raises MissingScope where no history is kept or may be read."""
+    source_name, parent = _OBJECTS[object_name]
+    stream = f"{object_name.lower()}_history"
+    fields = ("Id", parent, "Field", "OldValue", "NewValue", "CreatedDate", "IsDeleted")
+    source = Source(source_name, fields, modified="CreatedDate")
+    became = _winners(reading) if object_name == LEAD else {}
+    for batch in read(reading, stream, source):
+        yield _page(reading, stream, parent, object_name, batch, became)
+
+
+def _winners(reading: Reading) -> Mapping[str, str]:
+    """Converted lead -> its contact, so that its history is the contact's too."""
+    names = reading.fields(LEAD, ("Id", "ConvertedContactId"))
+    if len(names) < 2:
+        return {}
+    source = Source(LEAD, names, ("IsConverted = true",))
+    return {
+        str(record["Id"]): str(record["ConvertedContactId"])
+        for batch in read(reading, "", source, anew=True)
+        for record in batch.records
+        if record.get("ConvertedContactId")
+    }
+
+
+def _page(
+    reading: Reading, stream: str, parent: str, object_name: str, batch: Batch, became: Mapping[str, str]
+) -> Page:
+    now = reading.now()
+    wanted = {*reading.chosen[object_name], *_CANONICAL}
+    rows: list[Row] = []
+    # The earliest last, so that its old value is the one that stays.
+    for record in sorted(batch.records, key=lambda record: str(record["CreatedDate"]), reverse=True):
+        name, changed_at = str(record.get("Field")), second(record.get("CreatedDate"))
+        if name not in wanted or changed_at is None:
+            continue
+        _note(reading, object_name, record, str(record[parent]), name)
+        kind = reading.definitions[object_name][name].kind if name in reading.definitions[object_name] else None
+        for owner in filter(None, (str(record[parent]), became.get(str(record[parent])))):
+            for property_name in filter(None, (name, _CANONICAL.get(name))):
+                rows.append(
+                    {
+                        "object": "contact",
+                        "object_id": owner,
+                        "property": property_name,
+                        "value": words.text_of(kind, record.get("NewValue")),
+                        "changed_at": changed_at,
+                        "observed_at": now,
+                        "source": _OBJECTS[object_name][0],
+                    }
+                )
+    return Page(stream, filled({"property_history": rows}), batch.cursor, total=batch.total)
+
+
+def _note(reading: Reading, object_name: str, record: Record, owner: str, name: str) -> None:
+    """Remember the value before the earliest change."""
+    at = second(record.get("CreatedDate"))
+    reading.tracked.add((object_name, name))
+    known = reading.initial.get((owner, name))
+    if at is not None and (known is None or at < known[0]):
+        kind = reading.definitions[object_name][name].kind if name in reading.definitions[object_name] else None
+        reading.initial[owner, name] = at, words.text_of(kind, record.get("OldValue"))
+    if at is not None and (reading.history_from is None or at < reading.history_from):
+        reading.history_from = at
+
+
+def initial_rows(reading: Reading, object_name: str, record: Record) -> Iterator[Row]:
+    """The tracked fields' values at a record's creation; for a pull that read the whole history."""
+    created = second(record.get("CreatedDate"))
+    if created is None or reading.history_from is None or not reading.whole_history:
+        return
+    at = max(created, reading.history_from)
+    for tracked, name in sorted(reading.tracked):
+        if tracked != object_name or name not in record:
+            continue
+        first: Any = reading.initial.get((str(record["Id"]), name))
+        definition = reading.definitions[object_name].get(name)
+        value = words.text_of(definition.kind if definition else None, record[name]) if first is None else first[1]
+        if first is not None and first[0] <= at:
+            continue
+        for property_name in filter(None, (name, _CANONICAL.get(name))):
+            yield {
+                "object": "contact",
+                "object_id": str(record["Id"]),
+                "property": property_name,
+                "value": value,
+                "changed_at": at,
+                "observed_at": at,
+                "source": _OBJECTS[object_name][0],
+            }

@@ -1,0 +1,91 @@
+"""How an org is read: definitions, people, companies, deals, what people did, and who is gone."""
+
+import logging
+from collections.abc import Iterator
+
+from connector.errors import MissingScope
+from connector.platform import Page, StreamOff
+from connector.platforms.salesforce import activities, companies_deals, consent, contacts, fields, gone, history
+from connector.platforms.salesforce.activities import ACTIVITIES
+from connector.platforms.salesforce.companies_deals import ACCOUNT, OPPORTUNITY
+from connector.platforms.salesforce.reading import Reading
+from connector.platforms.salesforce.words import CONTACT, LEAD
+
+log = logging.getLogger(__name__)
+
+
+def pull(reading: Reading) -> Iterator[Page | StreamOff]:
+    """Everything new. One of Lead and Contact is needed (MissingScope without both), all else may be off."""
+    yield from _people(reading)
+    yield from optional("companies", _companies(reading))
+    yield from optional("deals", _deals(reading))
+    yield from optional("deal_contacts", companies_deals.pull_roles(reading))
+    if reading.request.history:
+        yield from optional("deal_history", companies_deals.pull_history(reading))
+    for object_name in (LEAD, CONTACT, ACCOUNT, OPPORTUNITY):
+        if object_name in reading.definitions:
+            yield from optional(f"{object_name.lower()}_deleted", gone.ask(reading, object_name), quiet=True)
+    yield from gone.compare(reading)
+    yield from optional("campaigns", activities.pull_campaigns(reading))
+    yield from optional("emails", activities.pull_emails(reading))
+    for activity in ACTIVITIES:
+        yield from optional(activity.name, activities.pull(reading, activity))
+
+
+def _people(reading: Reading) -> Iterator[Page | StreamOff]:
+    missing = [error for name in (LEAD, CONTACT) if (error := _describe(reading, name)) is not None]
+    if len(missing) == 2:
+        raise missing[0]
+    for error in missing:
+        stream = contacts.STREAMS[LEAD if LEAD not in reading.definitions else CONTACT]
+        yield StreamOff(stream, error.scope, str(error))
+    yield contacts.choose_properties(reading)
+    yield from optional("individuals", _individuals(reading))
+    people = [name for name in (LEAD, CONTACT) if name in reading.definitions]
+    if reading.request.history:
+        reading.whole_history = not any(reading.cursor(f"{name.lower()}_history") for name in people)
+        for object_name in people:
+            yield from optional(f"{object_name.lower()}_history", history.pull(reading, object_name))
+    for object_name in people:
+        yield from contacts.pull(reading, object_name)
+
+
+def _describe(reading: Reading, object_name: str) -> MissingScope | None:
+    """Learn an object's fields; the error where this user may not see it."""
+    try:
+        reading.definitions[object_name] = fields.parse(reading.api.describe(object_name))
+    except MissingScope as error:
+        return error
+    return None
+
+
+def _individuals(reading: Reading) -> Iterator[Page]:
+    consent.learn(reading)
+    yield from consent.pull(reading)
+
+
+def _companies(reading: Reading) -> Iterator[Page]:
+    _needed(reading, ACCOUNT)
+    yield companies_deals.choose_company_properties(reading)
+    yield from companies_deals.pull_companies(reading)
+
+
+def _deals(reading: Reading) -> Iterator[Page]:
+    _needed(reading, OPPORTUNITY)
+    yield from companies_deals.pull_deals(reading)
+
+
+def _needed(reading: Reading, object_name: str) -> None:
+    if error := _describe(reading, object_name):
+        raise error
+
+
+def optional(stream: str, pages: Iterator[Page], *, quiet: bool = False) -> Iterator[Page | StreamOff]:
+    """A stream that turns itself off where this user lacks the right or the org the feature; `quiet` where another
+    says so already."""
+    try:
+        yield from pages
+    except MissingScope as error:
+        log.info("stream %s is off: %s is missing", stream, error.scope)
+        if not quiet:
+            yield StreamOff(stream, error.scope, str(error))
