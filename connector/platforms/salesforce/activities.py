@@ -73,7 +73,8 @@ ACTIVITIES = (
     Activity(
         "events",
         "Event",
-        ("Id", "IsDeleted", "WhoId", "ActivityDate", "ActivityDateTime", "EventSubtype", "CreatedDate", "SystemModstamp"),
+        ("Id", "IsDeleted", "WhoId", "ActivityDate", "ActivityDateTime", "EventSubtype", "CreatedDate",
+         "SystemModstamp"),
         _meetings,
         archived=True,
     ),
@@ -117,8 +118,8 @@ def pull_campaigns(reading: Reading) -> Iterator[Page]:
         yield Page("campaigns", filled({"campaigns": rows}), batch.cursor, total=batch.total)
 
 
-_EMAIL = ("Id", "IsDeleted", "MessageDate", "Incoming", "IsOpened", "FirstOpenedDate", "LastOpenedDate", "IsBounced",
-          "IsTracked", "SystemModstamp")  # fmt: skip
+_EMAIL = ("Id", "IsDeleted", "MessageDate", "Incoming", "IsOpened", "FirstOpenedDate", "LastOpenedDate",
+          "IsBounced", "IsTracked", "SystemModstamp")  # fmt: skip
 _RELATION = ("Id", "EmailMessageId", "RelationId", "RelationType", "SystemModstamp")
 
 

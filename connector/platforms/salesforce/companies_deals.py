@@ -83,7 +83,7 @@ def pull_deals(reading: Reading) -> Iterator[Page]:
 
 
 def _rates(reading: Reading) -> Mapping[str, float] | None:
-    """Currency -> its rate to the org's own; None where there is but one currency, {} where rates can't be read."""
+    """Currency -> its rate to the org's own; None where there is one currency, {} where rates can't be read."""
     if "CurrencyIsoCode" not in reading.definitions[OPPORTUNITY]:
         return None
     query = soql.select(("IsoCode", "ConversionRate"), "CurrencyType")
@@ -95,8 +95,8 @@ def _rates(reading: Reading) -> Mapping[str, float] | None:
 
 
 def deal_row(reading: Reading, record: Record, rates: Mapping[str, float] | None) -> Row:
-    """An opportunity as our table has it. CloseDate is a forecast while it is open, so it counts on closed ones only.
-    An amount in a currency without a known rate is null in the account's currency."""
+    """An opportunity as our table has it. CloseDate is a forecast while it is open, so it counts on closed ones
+    only. An amount in a currency without a known rate is null in the account's currency."""
     changed = modified(record)
     amount, currency = number(record.get("Amount")), record.get("CurrencyIsoCode") or None
     rate = 1.0 if rates is None else rates.get(str(currency))
@@ -124,7 +124,7 @@ _ROLE_FIELDS = ("Id", "OpportunityId", "ContactId", "Role", "IsPrimary", "IsDele
 
 
 def pull_roles(reading: Reading) -> Iterator[Page]:
-    """Who takes part in which opportunity. Of one on which a role came, changed or went, all roles are read again."""
+    """Who takes part in which opportunity. Of one on which a role came, changed or went, all are read again."""
     stream = "deal_contacts"
     first = not reading.cursor(stream)
     for batch in read(reading, stream, Source(ROLE, _ROLE_FIELDS)):

@@ -48,8 +48,8 @@ def consent_rows(reading: Reading, record: Record) -> Iterator[Row]:
 
 
 def pull(reading: Reading) -> Iterator[Page]:
-    """Consents of the people whose Individual changed since the cursor: that does not touch their own records. What
-    changed before the first pull stands on the records that it reads."""
+    """Consents of the people whose Individual changed since the cursor: that does not touch their own records.
+    What changed before the first pull stands on the records that it reads."""
     names = ["Id", "IsDeleted", "SystemModstamp"]
     if not reading.cursor(STREAM):
         yield Page(STREAM, cursor={"since": reading.now().isoformat()})

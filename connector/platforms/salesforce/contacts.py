@@ -41,8 +41,8 @@ _PROPERTIES = "properties"
 def choose_properties(reading: Reading) -> Page:
     """Decide which fields to take along, and tell their definitions.
 
-    The choice is made once, by a sample of the newest records, and kept in the cursor: custom fields that come later
-    join it, others stay out until everything is read again.
+    The choice is made once, by a sample of the newest records, and kept in the cursor: custom fields that come
+    later join it, others stay out until everything is read again.
     """
     before = reading.cursor(_PROPERTIES)
     there = {
@@ -56,8 +56,8 @@ def choose_properties(reading: Reading) -> Page:
     both = fields.merged(reading.definitions.get(LEAD, {}), reading.definitions.get(CONTACT, {}))
     if unknown := sorted(wanted - both.keys()):
         raise BadSetting(
-            f"[goal] column (or a filter, or [consent]) names {unknown[0]!r}, which is no field of Lead or Contact "
-            "that the integration user may see."
+            f"[goal] column (or a filter, or [consent]) names {unknown[0]!r}, which is no field of Lead or "
+            "Contact that the integration user may see."
         )
     taken = sorted({name for chosen in reading.chosen.values() for name in chosen if both[name].kind})
     cursor = {name: {"seen": there[name], "chosen": list(reading.chosen[name])} for name in there}
@@ -102,7 +102,7 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
 
 
 def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
-    """Whether all is to be read: never done, too long ago, or a goal column is asked for that was not read so far."""
+    """Whether all is to be read: never done, too long ago, or a goal column is asked for that was not read."""
     full = instant(cursor.get("full"))
     grew = set(reading.request.goal_columns) - set(cursor.get("goals") or ())
     return full is None or grew != set() or reading.now() - full > REFRESH_EVERY

@@ -70,8 +70,8 @@ def candidates(definitions: Mapping[str, Definition], ours: Iterable[str]) -> li
 def filled_enough(
     names: Sequence[str], definitions: Mapping[str, Definition], sample: Sequence[Record]
 ) -> list[str]:
-    """Of the candidates those that the sample has at all (custom ones), or often enough. Orgs keep hundreds of fields
-    that nobody fills in any more."""
+    """Of the candidates those that the sample has at all (custom ones), or often enough. Orgs keep hundreds of
+    fields that nobody fills in any more."""
     least = max(1, round(MIN_FILL * len(sample)))
     filled = {name: sum(1 for record in sample if record.get(name) not in (None, "")) for name in names}
     return [name for name in names if filled[name] >= (1 if definitions[name].custom else least)]

@@ -61,16 +61,16 @@ def compare(reading: Reading) -> Iterator[Page]:
             present.update(str(record["Id"]) for record in batch.records)
     mirrored = reading.known.ids("contact", _EVER[0], _EVER[1], None, None)
     rows = [
-        _removal(object_name, contact_id, now)
+        _removal(str(words.object_of(contact_id)), contact_id, now)
         for contact_id in mirrored
-        if contact_id not in present and (object_name := words.object_of(contact_id)) in objects
+        if contact_id not in present and words.object_of(contact_id) in objects
     ]
     yield Page(stream, filled({"removals": rows}), {"compared": now.isoformat()})
 
 
-def _removal(object_name: str | None, record: str, at: datetime) -> Row:
+def _removal(object_name: str, record: str, at: datetime) -> Row:
     return {
-        "object": words.OBJECTS[str(object_name)],
+        "object": words.OBJECTS[object_name],
         "object_id": record,
         "deleted_at": at,
         "merged_into": None,

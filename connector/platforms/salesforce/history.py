@@ -6,6 +6,7 @@ value is not known only of those records on which it changed.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from connector.platform import Page
@@ -60,19 +61,9 @@ def _page(
             continue
         _note(reading, object_name, record, str(record[parent]), name)
         kind = reading.definitions[object_name][name].kind if name in reading.definitions[object_name] else None
-        for owner in filter(None, (str(record[parent]), became.get(str(record[parent])))):
-            for property_name in filter(None, (name, _CANONICAL.get(name))):
-                rows.append(
-                    {
-                        "object": "contact",
-                        "object_id": owner,
-                        "property": property_name,
-                        "value": words.text_of(kind, record.get("NewValue")),
-                        "changed_at": changed_at,
-                        "observed_at": now,
-                        "source": _OBJECTS[object_name][0],
-                    }
-                )
+        value = words.text_of(kind, record.get("NewValue"))
+        owners = filter(None, (str(record[parent]), became.get(str(record[parent]))))
+        rows += [row for owner in owners for row in _rows(object_name, owner, name, value, changed_at, now)]
     return Page(stream, filled({"property_history": rows}), batch.cursor, total=batch.total)
 
 
@@ -102,13 +93,20 @@ def initial_rows(reading: Reading, object_name: str, record: Record) -> Iterator
         value = words.text_of(definition.kind if definition else None, record[name]) if first is None else first[1]
         if first is not None and first[0] <= at:
             continue
-        for property_name in filter(None, (name, _CANONICAL.get(name))):
-            yield {
-                "object": "contact",
-                "object_id": str(record["Id"]),
-                "property": property_name,
-                "value": value,
-                "changed_at": at,
-                "observed_at": at,
-                "source": _OBJECTS[object_name][0],
-            }
+        yield from _rows(object_name, str(record["Id"]), name, value, at, at)
+
+
+def _rows(
+    object_name: str, owner: str, name: str, value: str | None, changed_at: datetime, observed_at: datetime
+) -> Iterator[Row]:
+    """A value of a field, and of the canonical column that the field is."""
+    for property_name in filter(None, (name, _CANONICAL.get(name))):
+        yield {
+            "object": "contact",
+            "object_id": owner,
+            "property": property_name,
+            "value": value,
+            "changed_at": changed_at,
+            "observed_at": observed_at,
+            "source": _OBJECTS[object_name][0],
+        }

@@ -47,8 +47,8 @@ HELD_BY: Mapping[str, frozenset[str]] = {
 #: Read with every record of an object, where it has them: canonical columns stand on them.
 BASE: Mapping[str, tuple[str, ...]] = {
     LEAD: (
-        "Id", "IsDeleted", "MasterRecordId", "CreatedDate", "SystemModstamp", "Email", "Country", "OwnerId", "Status",
-        "IsConverted", "ConvertedDate", "ConvertedContactId", "IndividualId", "HasOptedOutOfEmail",
+        "Id", "IsDeleted", "MasterRecordId", "CreatedDate", "SystemModstamp", "Email", "Country", "OwnerId",
+        "Status", "IsConverted", "ConvertedDate", "ConvertedContactId", "IndividualId", "HasOptedOutOfEmail",
     ),
     CONTACT: (
         "Id", "IsDeleted", "MasterRecordId", "CreatedDate", "SystemModstamp", "Email", "MailingCountry", "OwnerId",
@@ -67,9 +67,9 @@ BASE: Mapping[str, tuple[str, ...]] = {
 #: Moved by every write or by looking at a record, whoever did it; or told in a column of its own.
 STAMPS = frozenset(
     {
-        "Id", "IsDeleted", "MasterRecordId", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById",
-        "SystemModstamp", "LastActivityDate", "LastViewedDate", "LastReferencedDate", "IsConverted", "ConvertedDate",
-        "ConvertedContactId",
+        "Id", "IsDeleted", "MasterRecordId", "CreatedDate", "CreatedById", "LastModifiedDate",
+        "LastModifiedById", "SystemModstamp", "LastActivityDate", "LastViewedDate", "LastReferencedDate",
+        "IsConverted", "ConvertedDate", "ConvertedContactId",
     }
 )  # fmt: skip
 

@@ -117,7 +117,7 @@ class Api:
 
     def fits_url(self, soql: str) -> bool:
         """Whether a query can go by GET (Salesforce answers 414 or 431 to long ones)."""
-        return len(urlencode({"q": soql})) + 200 <= self.limits["url"]["longest"]
+        return len(urlencode({"q": soql})) + 200 <= int(self.limits["url"]["longest"])
 
     def describe(self, object_name: str) -> list[Record]:
         """An object's fields, as far as this user may see them. Raises MissingScope."""

@@ -26,8 +26,8 @@ _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #: Salesforce's `error`, and `error_description` where it matters -> what to do.
 _REMEDIES: Mapping[tuple[str, str], str] = {
     ("invalid_grant", "user hasn't approved this consumer"): (
-        "pre-authorise the app: permitted users 'Admin approved', its permission set assigned to the user, and the "
-        "scopes api and refresh_token"
+        "pre-authorise the app: permitted users 'Admin approved', its permission set assigned to the user, and "
+        "the scopes api and refresh_token"
     ),
     ("invalid_grant", "user is not admin approved"): "assign the app's permission set to the integration user",
     ("invalid_grant", "audience is invalid"): (

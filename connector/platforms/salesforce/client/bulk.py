@@ -56,8 +56,8 @@ class Bulk:
         return job
 
     def pages(self, job: str, locator: str | None = None) -> Iterator[tuple[pa.Table, str | None]]:
-        """(rows as texts, the next page's locator or None) from a locator on. Raises PlatformRefused (404, 409) when
-        the job is gone or another API version's."""
+        """(rows as texts, the next page's locator or None) from a locator on. Raises PlatformRefused (404, 409)
+        when the job is gone or another API version's."""
         while True:
             params: dict[str, Any] = {"maxRecords": self._api.sizes["bulk"]}
             if locator is not None:

@@ -49,7 +49,7 @@ class SalesforceDialect:
         return Problem(code or None, code or None, (code,) if code else ())
 
     def quota(self, headers: Mapping[str, str]) -> Quota:
-        """`Sforce-Limit-Info: api-usage=10018/100000; api-bursts=1/750`, in whatever order and with whatever else."""
+        """`Sforce-Limit-Info: api-usage=10018/100000; api-bursts=1/750`, in whatever order, with whatever else."""
         pairs = dict(part.strip().partition("=")[::2] for part in headers.get("Sforce-Limit-Info", "").split(";"))
         used, _, limit = pairs.get("api-usage", "").partition("/")
         if not (used.isdigit() and limit.isdigit()):
