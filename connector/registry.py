@@ -77,6 +77,7 @@ def connect(settings: Settings) -> Platform:
     if name is None:
         raise BadSetting(
             'No platform is chosen: set platform = "hubspot" or "salesforce" in leadlight.toml (or '
-            "LEADLIGHT_PLATFORM), or add --platform files --mapping mapping.toml. To look around first: leadlight demo."
+            "LEADLIGHT_PLATFORM), or add --platform files --mapping mapping.toml. "
+            "To look around first: leadlight demo."
         )
     return PLATFORMS[name](settings)

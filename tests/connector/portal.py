@@ -1,4 +1,4 @@
-"""A pretend HubSpot in a process of its own, and the `leadlight` command run from outside, as a user would."""
+"""A pretend HubSpot or Salesforce in a process of its own, and the `leadlight` command run from outside, as a user would."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ class Portal:
     """A running sandbox: its address, its token, and what stands in it."""
 
     base_url: str
-    token: str
+    token: str | None
+    platform: str = "hubspot"
+    #: What the sandbox printed when it was ready.
+    ready: dict[str, Any] = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = requests.get(f"{self.base_url}/_sandbox/state", timeout=60).json()
@@ -41,23 +44,29 @@ class Portal:
         requests.post(f"{self.base_url}/_sandbox/edit", json=body, timeout=60).raise_for_status()
 
     def environment(self, state_dir: Path) -> dict[str, str]:
-        return {
-            "LEADLIGHT_PLATFORM": "hubspot",
+        common = {"LEADLIGHT_PLATFORM": self.platform, "LEADLIGHT_STATE_DIR": str(state_dir)}
+        if self.platform == "salesforce":
+            return common | {
+                "LEADLIGHT_SALESFORCE_BASE_URL": self.base_url,
+                "LEADLIGHT_SALESFORCE_CLIENT_ID": self.ready["client_id"],
+                "LEADLIGHT_SALESFORCE_USERNAME": self.ready["username"],
+                "LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE": self.ready["private_key_file"],
+            }
+        return common | {
             "LEADLIGHT_HUBSPOT_BASE_URL": self.base_url,
-            "LEADLIGHT_HUBSPOT_TOKEN": self.token,
-            "LEADLIGHT_STATE_DIR": str(state_dir),
+            "LEADLIGHT_HUBSPOT_TOKEN": str(self.token),
         }
 
 
 @contextmanager
-def portal(*options: str) -> Iterator[Portal]:
-    """`leadlight sandbox hubspot <options>` until the block ends."""
-    command = [*LEADLIGHT, "sandbox", "hubspot", "--port", "0", *options]
+def portal(*options: str, platform: str = "hubspot") -> Iterator[Portal]:
+    """`leadlight sandbox <platform> <options>` until the block ends."""
+    command = [*LEADLIGHT, "sandbox", platform, "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            yield Portal(ready["base_url"], ready["token"])
+            yield Portal(ready["base_url"], ready["token"], platform, ready)
         finally:
             process.terminate()
 
