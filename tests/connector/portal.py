@@ -1,4 +1,4 @@
-"""A pretend HubSpot or Salesforce in a process of its own, and the `leadlight` command run from outside, as a user would."""
+"""A pretend HubSpot or Salesforce in a process of its own, and the `leadlight` command run from outside."""
 
 import json
 import os
@@ -32,16 +32,34 @@ class Portal:
         return state
 
     def contacts(self) -> dict[str, dict[str, Any]]:
-        contacts: dict[str, dict[str, Any]] = self.state()["contacts"]
-        return contacts
+        """Id -> values, under the names that they have on HubSpot."""
+        found: dict[str, dict[str, Any]] = self.state()["contacts"]
+        if self.platform == "hubspot":
+            return found
+        return {
+            key: {_ours(name): value for name, value in values.items() if (name, value) != _UNTICKED}
+            for key, values in found.items()
+        }
 
     def calls(self) -> dict[str, int]:
         calls: dict[str, int] = self.state()["calls"]
         return calls
 
     def edit(self, contact_id: str, **properties: str) -> None:
-        body = {"contact_id": contact_id, "properties": properties}
+        body = {"contact_id": contact_id, "properties": {self.named(key): properties[key] for key in properties}}
         requests.post(f"{self.base_url}/_sandbox/edit", json=body, timeout=60).raise_for_status()
+
+    def named(self, name: str) -> str:
+        """A property's name on this platform."""
+        if self.platform == "hubspot":
+            return name
+        parts = name.split("_")
+        return ("_".join(part.capitalize() for part in parts) if parts[0] == "leadlight" else name) + "__c"
+
+    @property
+    def goal(self) -> str:
+        """Settings for the goal of `made_up.write_leads`."""
+        return f'[goal]\ncolumn = "{self.named("y")}"\nequals = "yes"\n'
 
     def environment(self, state_dir: Path) -> dict[str, str]:
         common = {"LEADLIGHT_PLATFORM": self.platform, "LEADLIGHT_STATE_DIR": str(state_dir)}
@@ -56,6 +74,17 @@ class Portal:
             "LEADLIGHT_HUBSPOT_BASE_URL": self.base_url,
             "LEADLIGHT_HUBSPOT_TOKEN": str(self.token),
         }
+
+
+#: A checkbox is never empty.
+_UNTICKED = ("Leadlight_Holdout__c", "false")
+
+
+def _ours(name: str) -> str:
+    if not name.endswith("__c"):
+        return name
+    plain = name.removesuffix("__c")
+    return plain.lower() if plain.startswith("Leadlight_") else plain
 
 
 @contextmanager
