@@ -55,11 +55,12 @@ def signed(body: bytes, at: datetime = NOW, secret: str = HMAC, received_at: dat
     return Received("POST", "/webhooks/salesforce/x", headers, body, received_at)
 
 
-def callout(*events: dict[str, Any]) -> bytes:
-    return json.dumps({"id": "1", "events": list(events)}).encode()
+def callout(*records: dict[str, Any], **more: Any) -> bytes:
+    given = {"organizationId": ORGANIZATION, "at": "2026-11-22T11:59:30.000Z", "records": list(records)}
+    return json.dumps(given | more).encode()
 
 
-EVENT = {"object": "Lead", "id": "00Q5A0000000001", "kind": "changed", "at": "2026-11-22T11:59:30.000+0000"}
+EVENT = {"object": "Lead", "id": "00Q5A0000000001", "change": "updated"}
 
 
 def test_an_outbound_message_is_let_in_and_read() -> None:
@@ -148,8 +149,8 @@ def test_the_acknowledgement_is_exactly_what_salesforce_waits_for() -> None:
 
 
 def test_a_signed_callout_is_let_in_and_read() -> None:
-    conversion = {**EVENT, "kind": "converted", "contact": "0035A0000000007"}
-    body = callout(EVENT, {**EVENT, "kind": "deleted"}, conversion, {**EVENT, "object": "Case"})
+    conversion = {**EVENT, "change": "converted", "contact": "0035A0000000007"}
+    body = callout(EVENT, {**EVENT, "change": "deleted"}, conversion, {**EVENT, "object": "Case"})
     RECEIVER.verify(signed(body))
     changed, deleted, merged = RECEIVER.hints(body)
     assert (changed.kind, changed.object_id) == ("changed", "00Q5A0000000001UAA")
@@ -175,6 +176,7 @@ GOOD = signed(callout(EVENT))
     "received",
     [
         signed(callout(EVENT), secret="wrong"),
+        signed(callout(EVENT, organizationId="00D5A0000000002")),
         signed(callout(EVENT), at=NOW - timedelta(minutes=5, seconds=1)),
         signed(callout(EVENT), at=NOW + timedelta(minutes=2)),
         Received("POST", f"/webhooks/salesforce/{PATH}", {}, callout(EVENT), NOW),
@@ -203,8 +205,10 @@ def test_a_callout_within_five_minutes_is_taken() -> None:
 def test_what_was_delivered_twice_has_one_key() -> None:
     body = callout(EVENT)
     assert RECEIVER.hints(body)[0].key == RECEIVER.hints(body)[0].key
-    other = callout({**EVENT, "at": "2026-11-22T11:59:31Z"})
+    other = callout(EVENT, at="2026-11-22T11:59:31Z")
     assert RECEIVER.hints(other)[0].key != RECEIVER.hints(body)[0].key
+    undated = callout(EVENT, at=None)
+    assert RECEIVER.hints(undated)[0].key != RECEIVER.hints(undated)[0].key
 
 
 def test_without_its_secret_a_way_is_shut() -> None:
@@ -221,11 +225,11 @@ def test_without_its_secret_a_way_is_shut() -> None:
         b"{",
         b"[]",
         b"{}",
-        b'{"events": {}}',
-        b'{"events": "x"}',
-        b'{"events": [1]}',
-        callout({**EVENT, "kind": "exploded"}),
-        callout({**EVENT, "at": "soon"}),
+        b'{"records": {}}',
+        b'{"records": "x"}',
+        b'{"records": [1]}',
+        callout({**EVENT, "change": "exploded"}),
+        callout({"object": "Lead", "id": "00Q5A0000000001"}),
         callout({**EVENT, "id": "jane@firm.example"}),
         b"[" * 100_000,
     ],
@@ -237,7 +241,7 @@ def test_json_of_another_shape_is_a_bad_payload(body: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([b"", b"{", b"<", b'{"events": [']))
+@given(st.binary(max_size=300), st.sampled_from([b"", b"{", b"<", b'{"records": [']))
 def test_no_body_makes_it_stumble(body: bytes, start: bytes) -> None:
     for step in (lambda: RECEIVER.verify(soap(start + body)), lambda: RECEIVER.hints(start + body)):
         with pytest.raises((Unverified, BadPayload)):

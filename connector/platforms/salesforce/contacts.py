@@ -57,11 +57,16 @@ def choose_properties(reading: Reading) -> Page:
     if unknown := sorted(wanted - both.keys()):
         raise BadSetting(
             f"[goal] column (or a filter, or [consent]) names {unknown[0]!r}, which is no field of Lead or "
-            "Contact that the integration user may see."
+            f"Contact that the integration user may see{_meant(unknown[0], both) or '.'}"
         )
     taken = sorted({name for chosen in reading.chosen.values() for name in chosen if both[name].kind})
     cursor = {name: {"seen": there[name], "chosen": list(reading.chosen[name])} for name in there}
     return Page("properties", {"property_definitions": fields.table("contact", both, taken)}, cursor)
+
+
+def _meant(name: str, known: Mapping[str, object]) -> str:
+    """A custom field is easily named without its ending."""
+    return f": did you mean {name}__c?" if f"{name}__c" in known else ""
 
 
 def _candidates(reading: Reading, object_name: str) -> list[str] | None:

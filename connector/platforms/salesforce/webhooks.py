@@ -8,7 +8,8 @@ organisation's id; a callout by `X-Leadlight-Signature: sha256=<hex HMAC-SHA256 
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -37,6 +38,7 @@ _SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 _OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _MOST_NOTIFICATIONS = 100
+_MOST_RECORDS = 10_000
 
 _ACK = (
     b'<?xml version="1.0" encoding="UTF-8"?>'
@@ -48,13 +50,10 @@ _ACK = (
 Kind = Literal["created", "changed", "deleted", "restored", "merged"]
 _KINDS: Mapping[str, Kind] = {
     "created": "created",
-    "changed": "changed",
     "updated": "changed",
     "deleted": "deleted",
     "undeleted": "restored",
-    "restored": "restored",
     "converted": "merged",
-    "merged": "merged",
 }
 
 
@@ -101,6 +100,11 @@ class SalesforceReceiver:
             raise Unverified("It is too old.")
         if sent - received.received_at > AHEAD:
             raise Unverified("It is dated in the future.")
+        try:
+            self._check_organization(str(_json(received.body).get("organizationId") or self._organization))
+        except BadPayload:
+            # Whoever signed it is known: what it lacks, `hints` says.
+            return
 
     def _verify_path(self, received: Received) -> None:
         """The organisation's id is no secret: it keeps a second org apart that has been given the same path."""
@@ -112,10 +116,15 @@ class SalesforceReceiver:
         if self._organization is None:
             return
         try:
-            organization = soql.long_id(_text(_notifications(received.body), "OrganizationId"))
-        except (BadPayload, ValueError):
+            organization = _text(_notifications(received.body), "OrganizationId")
+        except BadPayload:
             raise Unverified("It names no organisation.") from None
-        if not hmac.compare_digest(organization.encode(), self._organization.encode()):
+        self._check_organization(organization)
+
+    def _check_organization(self, given: str) -> None:
+        if self._organization is None:
+            return
+        if not soql.is_id(given) or soql.long_id(given) != self._organization:
             raise Unverified("It comes from another organisation.")
 
     def hints(self, body: bytes) -> list[Hint]:
@@ -166,31 +175,39 @@ def _notified(entry: Element) -> Hint | None:
 
 
 def _of_json(body: bytes) -> list[Hint]:
-    """`{"id": …, "events": [{"object": "Lead", "id": …, "kind": "changed", "at": …}]}`; an event may name a
-    `contact` that a lead was converted to."""
+    """`{"organizationId": …, "at": …, "records": [{"object": "Lead", "id": …, "change": "updated"}]}`; a record
+    that was converted may name the `contact` that it became. Without `at` no two deliveries are the same event."""
+    given = _json(body)
+    records = given.get("records")
+    if not isinstance(records, list) or len(records) > _MOST_RECORDS:
+        raise BadPayload("It lacks its list of records, or has too many.")
+    at = instant(given.get("at"))
+    return [hint for record in records if (hint := _changed(record, at)) is not None]
+
+
+def _json(body: bytes) -> Mapping[str, Any]:
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):
         raise BadPayload("It is no JSON.") from None
-    events = given.get("events") if isinstance(given, Mapping) else None
-    if not isinstance(events, Sequence) or isinstance(events, str) or len(events) > 10_000:
-        raise BadPayload("It lacks its list of events.")
-    return [hint for event in events if (hint := _event(event)) is not None]
+    if not isinstance(given, Mapping):
+        raise BadPayload("It is no JSON object.")
+    return given
 
 
-def _event(event: Any) -> Hint | None:
-    if not isinstance(event, Mapping):
-        raise BadPayload("An event is no object.")
-    kind = _KINDS.get(str(event.get("kind")))
-    stamp = instant(event.get("at"))
-    if kind is None or stamp is None:
-        raise BadPayload("An event lacks its kind or its time.")
-    object_name, record = str(event.get("object")), str(event.get("id"))
-    key = hashlib.sha256(f"{object_name}|{record}|{kind}|{stamp.isoformat()}".encode()).hexdigest()[:32]
-    winner = str(event.get("contact") or "")
-    if kind == "merged" and soql.is_id(winner) and soql.is_id(record):
-        return _hint("Contact", winner, kind, stamp, key, (soql.long_id(record),))
-    return _hint(object_name, record, "changed" if kind == "merged" else kind, stamp, key)
+def _changed(record: Any, at: datetime | None) -> Hint | None:
+    if not isinstance(record, Mapping):
+        raise BadPayload("A record is no object.")
+    kind = _KINDS.get(str(record.get("change")))
+    if kind is None:
+        raise BadPayload("A record lacks its change.")
+    object_name, found = str(record.get("object")), str(record.get("id"))
+    event = secrets.token_hex(16) if at is None else f"{object_name}|{found}|{kind}|{at.isoformat()}"
+    key = "salesforce:" + hashlib.sha256(event.encode()).hexdigest()[:32]
+    winner = str(record.get("contact") or "")
+    if kind == "merged" and soql.is_id(winner) and soql.is_id(found):
+        return _hint("Contact", winner, kind, at, key, (soql.long_id(found),))
+    return _hint(object_name, found, "changed" if kind == "merged" else kind, at, key)
 
 
 def _hint(

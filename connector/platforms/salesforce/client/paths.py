@@ -33,7 +33,6 @@ INGEST_CHANGE = Endpoint("PATCH", f"{_DATA}/jobs/ingest/{{id}}")
 INGEST_STATE = Endpoint("GET", f"{_DATA}/jobs/ingest/{{id}}")
 INGEST_SUCCESSFUL = Endpoint("GET", f"{_DATA}/jobs/ingest/{{id}}/successfulResults/")
 INGEST_FAILED = Endpoint("GET", f"{_DATA}/jobs/ingest/{{id}}/failedResults/")
-INGEST_UNPROCESSED = Endpoint("GET", f"{_DATA}/jobs/ingest/{{id}}/unprocessedrecords/")
 INGEST_DELETE = Endpoint("DELETE", f"{_DATA}/jobs/ingest/{{id}}")
 
 #: All of them, the log-in too.
