@@ -25,6 +25,7 @@ from connector.sandbox.salesforce.box import SalesforceSandbox
 from connector.sandbox.salesforce.fill import deploy
 from connector.sandbox.salesforce.store import ADMIN_USER, Org
 from connector.sandbox.times import now_ms
+from tests.made_up import write_leads
 
 OURS = tuple(entry.name for entry in manifests.properties())
 STAMP = "2026-11-22T08:00:00Z"
@@ -100,7 +101,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         def started(clock: Callable[[], int] = now_ms, bare: bool = False, **options: Any) -> Account:
             chosen = SandboxOptions(platform="salesforce", **options)
             org = None
-            if not chosen.contacts:
+            if not chosen.contacts and chosen.mapping is None:
                 org = Org(clock=clock, faults=Faults.of(chosen.faults))
                 if not bare:
                     deploy(org)
@@ -391,3 +392,34 @@ def test_a_market_is_read_whole_and_doctor_finds_all_of_it(start: Callable[..., 
     assert set(states.values()) == {"ok"}
     assert found.first is not None
     assert found.first.calls > 20
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_leads_take_as_few_calls_as_there_are(
+    start: Callable[..., Account], tmp_path: Path
+) -> None:
+    org = start(mapping=write_leads(tmp_path, 100_000))
+    org.pull(history=False)
+    assert len(org.live()) == 100_000
+    calls = org.platform.calls() if org.platform else {}
+    assert jobs_of(calls, "query") == {"POST": 1, "results": 2, "DELETE": 1}
+    platform = org.connect()
+    batch = scores(org)
+    assert platform.batch_for(len(batch)) == 100_000
+    assert {one.state for one in platform.write(batch)} == {"written"}
+    assert jobs_of(platform.calls(), "ingest") == {"POST": 1, "PUT": 1, "PATCH": 1, "DELETE": 1}
+    assert org.pull(history=False)["contacts"] == 100_000
+    assert org.pull(history=False) == {}
+
+
+def jobs_of(calls: Mapping[str, int], kind: str) -> dict[str, int]:
+    """Calls of jobs, looks at their state aside, of which there are ten at most."""
+    base = f"/services/data/v68.0/jobs/{kind}"
+    assert calls[f"GET {base}/{{id}}"] <= 10
+    found: dict[str, int] = {}
+    for name, count in calls.items():
+        method, _, path = name.partition(" ")
+        if path.startswith(base) and name != f"GET {base}/{{id}}":
+            key = method if method != "GET" else path.rstrip("/").rpartition("/")[2]
+            found[key] = found.get(key, 0) + count
+    return found
