@@ -121,6 +121,11 @@ class Day:
         fresh = self._ends is not None and now >= self._ends
         return max(0, int(self._calls * self._share if fresh else self._left))
 
+    @property
+    def whole(self) -> int:
+        """Calls that are ours on a day that is whole."""
+        return int(self._calls * self._share)
+
     def correct(self, quota: Quota) -> None:
         """Take over the platform's own count, which knows the other integrations' calls."""
         if quota.daily_limit and quota.daily_remaining is not None:
@@ -188,6 +193,11 @@ class Budgets:
         """Calls that a daily budget still has."""
         with self._lock:
             return self._days[name].left(self._clock())
+
+    def a_day(self, name: str) -> int:
+        """Calls that a daily budget has on a day that is whole."""
+        with self._lock:
+            return self._days[name].whole
 
     def rates(self) -> dict[str, float]:
         """Calls a second that are ours, by the name of the budget."""

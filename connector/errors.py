@@ -34,11 +34,14 @@ class TryLater(LeadlightError):
 
 
 class BudgetSpent(TryLater):
-    """No calls left; `resume_at` (UTC, aware) is when there are some again, when known."""
+    """No calls left; `resume_at` (UTC, aware) is when there are some again, when known. `budget`: JSON-able, how
+    far it came and how many days the rest takes."""
 
-    def __init__(self, message: str, resume_at: datetime | None = None) -> None:
+    def __init__(
+        self, message: str, resume_at: datetime | None = None, budget: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
-        self.resume_at = resume_at
+        self.resume_at, self.budget = resume_at, budget
 
 
 class PlatformDown(TryLater):

@@ -259,6 +259,16 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """Our share of the calls that a platform allows in a day."""
+
+    #: Calls on a day that is whole.
+    a_day: int
+    #: When the next day begins (UTC, aware).
+    renewed_at: datetime
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What `doctor` tells a platform about the job ahead."""
 
@@ -322,6 +332,14 @@ class Diagnosable(Protocol):
     def diagnose(self, wanted: Wanted) -> Diagnosis:
         """Look at everything a sync needs, one cheap call each; changes nothing. Troubles are checks: only what
         keeps it from going on (no connection) is raised, as TryLater."""
+
+
+@runtime_checkable
+class Rationed(Protocol):
+    """A platform that allows so many calls in a day: work that takes more is spread over days."""
+
+    def allowance(self) -> Allowance:
+        """As far as responses have told."""
 
 
 @runtime_checkable

@@ -85,9 +85,10 @@ def answering(json: bool) -> Iterator[Answer]:
 
 def _failure(error: Exception) -> dict[str, Any]:
     console.problem("Error", str(error))
-    failure = {"error": str(error), "kind": type(error).__name__}
-    if isinstance(error, BudgetSpent) and error.resume_at is not None:
-        failure["resume_at"] = error.resume_at.isoformat()
+    failure: dict[str, Any] = {"error": str(error), "kind": type(error).__name__}
+    if isinstance(error, BudgetSpent):
+        failure |= {} if error.resume_at is None else {"resume_at": error.resume_at.isoformat()}
+        failure |= {} if error.budget is None else {"budget": error.budget}
     return failure
 
 

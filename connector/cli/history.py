@@ -133,10 +133,7 @@ def approve(
             answer.result = {**job(run, plan), **spent(run)}
             run.done(answer.result)
         pushed = answer.result["pushed"]
-        console.say(
-            f"Plan {answer.result['plan']} was carried out in run {answer.result['run_id']}: "
-            f"{pushed['changed']:,} contacts changed ({pushed['values']:,} values), {pushed['failed']:,} failed."
-        )
+        console.approved(answer.result)
         answer.exit_code = 4 if pushed["failed"] else 0
 
 
@@ -187,6 +184,11 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
         f"{skipped['edited_since']:,} edited since and kept, {skipped['gone']:,} gone, "
         f"{result['failed']:,} failed."
     )
+    if result["barred"]:
+        console.say(
+            f"{result['barred']:,} contacts object to profiling now, or are left out by [write]: nothing was put "
+            "back there."
+        )
     for row in result["kept"][:_SHOWN]:
         by = f"written by run {row['by_run']}" if row["by_run"] else "edited"
         console.say(f"  kept: contact {row['contact_id']}, {row['property']} ({by})")

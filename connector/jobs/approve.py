@@ -1,15 +1,19 @@
 """Approve: carry out exactly the plan that a person looked at, or say why it no longer holds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from connector.errors import BadSetting, Refused
+from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
-from connector.jobs.push import forget_old, wanted_on
+from connector.jobs.push import draw_arms, forget_old, wanted_on
 from connector.jobs.run import Run
 from connector.jobs.sending import Pushed, read_present, recover, send
-from connector.jobs.train import standing_model
+from connector.jobs.spread import spread
+from connector.jobs.train import standing_models
+from connector.jobs.withhold import keep_arms
 from connector.mirror.plans import fingerprint
 
 #: Contacts that are named in a refusal.
@@ -17,10 +21,12 @@ _NAMED = 5
 
 
 def approve(run: Run, name: str) -> dict[str, Any]:
-    """JSON of `leadlight approve`: run_id, plan, pushed.
+    """JSON of `leadlight approve`: run_id, plan, status, pushed, budget. What today's calls do not allow stays in
+    the plan, whose status is then still `open`: approve it again.
 
     Raises BadSetting for an unknown plan; Refused, with nothing written, when the plan was carried out before,
-    or when a value on the platform is neither what it was when the plan was made nor what the plan would write.
+    when a value on the platform is neither what it was when the plan was made nor what the plan would write, or
+    when somebody in it may get no value any more.
     """
     recover(run)
     plan = find_plan(run, name)
@@ -32,15 +38,39 @@ def approve(run: Run, name: str) -> dict[str, Any]:
         )
     writes = run.mirror.plans.writes(plan["plan"])
     open_rows = _open_rows(run, plan, writes)
-    pushed = Pushed(unchanged=plan["contacts"] - len({row["contact_id"] for row in open_rows}))
-    if open_rows:
-        models = {task.key: model for task in run.tasks() if (model := standing_model(run, task)) is not None}
-        ensure_installed(run, wanted_on(run, models))
-        run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(open_rows, schema=writes.schema))
-        send(run, pushed)
-    run.mirror.plans.settle(plan["plan"], "done", run.id)
+    contacts = list(dict.fromkeys(row["contact_id"] for row in open_rows))
+    days = spread(run, len(contacts))
+    today = set(contacts if days is None else contacts[: days.today])
+    pushed = Pushed(unchanged=plan["contacts"] - len(contacts), left=len(contacts) - len(today))
+    if today:
+        _carry_out(run, plan, [row for row in open_rows if row["contact_id"] in today], writes.schema, pushed)
+    status = "open" if pushed.left else "done"
+    run.mirror.plans.settle(plan["plan"], status, run.id)
     forget_old(run)
-    return {"run_id": run.id, "plan": plan["plan"], "pushed": pushed.to_json()}
+    return {
+        "run_id": run.id,
+        "plan": plan["plan"],
+        "status": status,
+        "pushed": pushed.to_json(),
+        "budget": None if days is None else days.to_json(),
+    }
+
+
+def _carry_out(
+    run: Run, plan: dict[str, Any], rows: Sequence[dict[str, Any]], schema: pa.Schema, pushed: Pushed
+) -> None:
+    """Write rows of the plan. The writes of an earlier approval of it become this run's, so that one rollback
+    undoes the whole plan."""
+    models = standing_models(run)
+    draw_arms(run, models)
+    keep_arms(run)
+    ensure_installed(run, wanted_on(run, models))
+    if plan["carried_by"] is not None:
+        run.mirror.ledger.take_over(plan["carried_by"], run.id)
+    # known before the first write, so that whoever goes on after a kill finds it
+    run.mirror.plans.settle(plan["plan"], "open", run.id)
+    run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(list(rows), schema=schema))
+    send(run, pushed)
 
 
 def find_plan(run: Run, name: str) -> dict[str, Any]:
@@ -58,6 +88,13 @@ def _open_rows(run: Run, plan: dict[str, Any], writes: pa.Table) -> list[dict[st
     if fingerprint(writes) != plan["plan"]:
         _void(run, plan, "contacts of it were erased, or it was changed in the state")
     rows = writes.to_pylist()
+    if objecting := barred(run) & {row["contact_id"] for row in rows if row["value_after"] is not None}:
+        _void(
+            run,
+            plan,
+            f"{len(objecting):,} contacts have since objected to profiling or left the filters of [write] "
+            f"({_names(objecting)})",
+        )
     contacts = list(dict.fromkeys(row["contact_id"] for row in rows))
     present = read_present(run, contacts, _existing(run, sorted({row["property"] for row in rows})))
     left, gone, changed = [], set(), set()
@@ -72,9 +109,17 @@ def _open_rows(run: Run, plan: dict[str, Any], writes: pa.Table) -> list[dict[st
         elif now != row["value_after"]:
             changed.add(row["contact_id"])
     if gone or changed:
-        named = ", ".join(sorted(gone | changed, key=lambda it: (len(it), it))[:_NAMED])
-        _void(run, plan, f"{len(changed):,} contacts were changed since and {len(gone):,} are gone ({named} …)")
+        _void(
+            run,
+            plan,
+            f"{len(changed):,} contacts were changed since and {len(gone):,} are gone ({_names(gone | changed)})",
+        )
     return left
+
+
+def _names(contacts: set[str]) -> str:
+    named = sorted(contacts, key=lambda it: (len(it), it))
+    return ", ".join(named[:_NAMED]) + (" …" if len(named) > _NAMED else "")
 
 
 def _existing(run: Run, names: list[str]) -> list[str]:

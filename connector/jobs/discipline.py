@@ -14,9 +14,6 @@ ADVICE = (
     "(--max-changes, --max-grade-moves) or in leadlight.toml."
 )
 
-#: Calls that a push makes besides those that write: definitions, options, a read-back.
-CALLS_BESIDE = 5
-
 #: SQL: why a value is written, for the ledger.
 REASON = """case when value_before is null then 'first value' when value is null then 'no longer has one'
                  else 'changed' end"""
@@ -98,9 +95,9 @@ def _substance(text: str) -> str:
     return f"list_sort(string_split({days}, '; '))"
 
 
-def keep_worthiest(run: Run, room: int | None) -> int:
-    """Put the contacts of the plan in order of worth, cleared scores first, then by score, and take out those
-    beyond `room`; how many. The order is in the temporary table `worth` (contact_id, place from 1)."""
+def rank(run: Run) -> None:
+    """Put the contacts of the plan in order of worth, cleared scores first, then by score: the temporary table
+    `worth` (contact_id, place from 1)."""
     score = literal(f"{run.prefix}_score")
     connection = run.mirror.connection
     connection.execute(f"""
@@ -113,8 +110,13 @@ def keep_worthiest(run: Run, room: int | None) -> int:
         select contact_id, row_number() over (order by cleared desc, score desc nulls last, contact_id) as place
         from contacts left join scores using (contact_id)
     """)
+
+
+def keep_worthiest(run: Run, room: int | None) -> int:
+    """Take the contacts beyond the first `room` out of the plan; how many."""
     if room is None:
         return 0
+    connection = run.mirror.connection
     beyond = f"select contact_id from worth where place > {int(room)}"
     left = _number(run, f"select count(*) from ({beyond})")
     connection.execute(f"delete from planned where contact_id in ({beyond})")
@@ -125,7 +127,7 @@ def caps(run: Run, max_changes: int | None, max_grade_moves: float | None) -> di
     """What this run would change, beside its caps; `exceeded` says in words which it is over.
 
     Grade moves are a share of the contacts that hold a grade now; who gets a first one has not moved, who
-    loses it has.
+    loses it has. What today's calls do not allow counts too: spread over days it would pass a day at a time.
     """
     contacts = _number(run, "select count(distinct contact_id) from planned")
     cap = max_changes if max_changes is not None else run.settings.max_changes

@@ -7,7 +7,7 @@ import duckdb
 
 from connector.jobs.people import Person, columns_by_table
 from connector.jobs.run import Run
-from connector.jobs.traces import pattern
+from connector.jobs.traces import meant_in, pattern
 from connector.mirror.sql import transaction
 from scoring.engine import literal, quoted
 
@@ -15,6 +15,8 @@ ERASED = "erased"
 
 #: What a person did, without a contact's id: a row that names the address goes as a whole.
 _BY_ADDRESS = ("events", "rejects", "contact_addresses")
+#: A cursor that points at the erased contact goes as a whole too: its stream is read from the start.
+_BY_TEXT = (*_BY_ADDRESS, "cursors")
 
 
 def remove(run: Run, person: Person) -> dict[str, int]:
@@ -47,7 +49,7 @@ def _rows_of(person: Person, columns: dict[str, dict[str, str]]) -> list[tuple[s
     ]
     found += [(table, f"contact_id in ({ids})") for table, names in columns.items() if "contact_id" in names]
     if (wanted := pattern(person)) is not None:
-        for table in _BY_ADDRESS:
+        for table in _BY_TEXT:
             texts = [name for name, kind in columns[table].items() if kind == "VARCHAR"]
             named = " or ".join(f"regexp_matches({quoted(name)}, {literal(wanted)})" for name in texts)
             found.append((table, f"({named})"))
@@ -72,7 +74,7 @@ def _rename_persons(connection: duckdb.DuckDBPyConnection, person: Person) -> No
 
 def _blank(connection: duckdb.DuckDBPyConnection, table: str, column: str, person: Person) -> int:
     """Put a word in the place of the address (or the distinctive id) in the texts of other rows."""
-    wanted = pattern(person)
+    wanted = pattern(meant_in(column, person))
     if wanted is None:
         return 0
     name = quoted(column)

@@ -28,7 +28,9 @@ def find(run: Run, contact: str | None, email: str | None) -> Person | None:
         raise BadSetting("Name one contact: by its id, or by --email - with the address on stdin.")
     first = contact
     if email is not None:
-        first = run.mirror.known.addresses([email]).get(email.strip().lower())
+        address = email.strip().lower()
+        # who was deleted on the platform is still known here
+        first = run.mirror.known.addresses([email]).get(address) or next(iter(_holders(run, [address])), None)
     if first is None or not _fetch(run, "select 1 from store.contacts where contact_id = ?", (first,)):
         return None
     ids: tuple[str, ...] = (first,)
@@ -38,7 +40,7 @@ def find(run: Run, contact: str | None, email: str | None) -> Person | None:
         ids = _merged(run, ids)
         addresses = _addresses(run, ids)
         ids = tuple(dict.fromkeys([*ids, *_holders(run, addresses)]))
-    return Person(ids, addresses)
+    return Person(ids, tuple(sorted({*addresses, *_former(run, ids)})))
 
 
 def _holders(run: Run, addresses: Sequence[str]) -> list[str]:
@@ -73,17 +75,32 @@ def _merged(run: Run, contact_ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _addresses(run: Run, ids: Sequence[str]) -> tuple[str, ...]:
+    """Those that stand on the contacts now."""
     marks = _marks(ids)
     rows = _fetch(
         run,
         f"select email from store.contacts where contact_id in ({marks}) "
-        f"union select email from store.contact_addresses where contact_id in ({marks}) "
-        f"union select value from store.property_history where object = 'contact' and object_id in ({marks}) "
-        "and lower(property) in ('email', 'hs_additional_emails')",
-        (*ids, *ids, *ids),
+        f"union select email from store.contact_addresses where contact_id in ({marks})",
+        (*ids, *ids),
     )
-    listed = {part.strip().lower() for (text,) in rows if text for part in text.split(";")}
-    return tuple(sorted(one for one in listed if "@" in one))
+    return _listed(rows)
+
+
+def _former(run: Run, ids: Sequence[str]) -> tuple[str, ...]:
+    """Those that once stood there, but for addresses that are somebody else's now: a wrong entry put right would
+    take another person along."""
+    rows = _fetch(
+        run,
+        "select value from store.property_history where object = 'contact' "
+        f"and object_id in ({_marks(ids)}) and lower(property) in ('email', 'hs_additional_emails')",
+        ids,
+    )
+    return tuple(one for one in _listed(rows) if set(_holders(run, [one])) <= set(ids))
+
+
+def _listed(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    found = {part.strip().lower() for (text,) in rows if text for part in text.split(";")}
+    return tuple(sorted(one for one in found if "@" in one))
 
 
 def everything(run: Run, person: Person) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Pull: bring the mirror up to date with the platform, page by page."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.errors import BudgetSpent
 from connector.jobs.eligibility import needed_properties
 from connector.jobs.retention import trim
 from connector.jobs.run import Run, declared_goals
-from connector.platform import PullRequest, StreamOff
+from connector.platform import Page, PullRequest, Rationed, StreamOff
 
 
 @dataclass
@@ -29,16 +31,44 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
     stopped anywhere goes on at the page it was at."""
     pulled = Pulled()
     done: Counter[str] = Counter()
-    for page in run.platform.pull(run.mirror.known, request(run, full=full)):
-        if isinstance(page, StreamOff):
-            pulled.streams_off.append(page)
-            continue
-        written = run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
-        pulled.rows.update(written)
-        done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
-        run.progress(f"Reading {page.stream}", done[page.stream], page.total)
+    last: Page | None = None
+    try:
+        for page in run.platform.pull(run.mirror.known, request(run, full=full)):
+            if isinstance(page, StreamOff):
+                pulled.streams_off.append(page)
+                continue
+            written = run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
+            pulled.rows.update(written)
+            done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
+            run.progress(f"Reading {page.stream}", done[page.stream], page.total)
+            last = page
+    except BudgetSpent as spent:
+        raise _stopped(run, spent, last) from spent
     pulled.retention = trim(run)
+    # A run that was killed may have brought events that nobody has looked at.
+    if pulled.rows.get("events") or run.mirror.unfinished():
+        run.progress("Telling machines from people", 0, None)
+        run.mirror.weigh_events()
     return pulled
+
+
+def _stopped(run: Run, spent: BudgetSpent, last: Page | None) -> BudgetSpent:
+    """The same, saying where reading goes on and, of the contacts, on how many more days."""
+    if last is None:
+        return spent
+    where = f"Reading stopped in {last.stream} and goes on there with the next run."
+    budget: dict[str, Any] = {"reading": last.stream}
+    [(known,)] = run.mirror.connection.execute("select count(*) from store.contacts").fetchall()
+    if last.total is not None and last.total > known > 0 and isinstance(run.platform, Rationed):
+        calls = max(1, sum(run.platform.calls().values()))
+        # what a call brought so far, for a day's calls
+        days = math.ceil((last.total - known) * calls / known / max(1, run.platform.allowance().a_day))
+        budget |= {"read": known, "total": last.total, "days": days}
+        where = (
+            f"{known:,} of {last.total:,} {last.stream} are read; the next run goes on there and they take about "
+            f"{days:,} more day(s), the streams after them not counted."
+        )
+    return BudgetSpent(f"{spent} {where}", spent.resume_at, budget)
 
 
 #: Tables that come along with a stream's own rows.

@@ -13,6 +13,8 @@ from connector.jobs.preview import preview
 from connector.jobs.run import Run
 from connector.jobs.score import Scored, marks_of, property_options
 from connector.jobs.sending import Pushed, send
+from connector.jobs.spread import Spread, spread
+from connector.jobs.train import Trained, gate_json
 from connector.jobs.withhold import keep_arms, withhold
 from connector.platforms.files.results import write_table
 from manifests import Property
@@ -52,7 +54,8 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     if options.dry_run:
         result["preview"] = preview(run, plan.table(), _wanted(run, scored))
         result["pushed"] |= {"changed": plan.contacts, "values": plan.values}
-    result["caps"] = discipline.caps(run, options.max_changes, options.max_grade_moves)
+    result["caps"] = plan.caps
+    result["budget"] = None if plan.spread is None else plan.spread.to_json()
     if result["caps"]["exceeded"]:
         raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
     if options.dry_run:
@@ -98,12 +101,18 @@ def _wanted(run: Run, scored: Scored) -> list[Property]:
 
 def wanted_on(run: Run, models: Mapping[str, Model]) -> list[Property]:
     """Our properties, with the options that the models (by task key) bring."""
+    return with_options(run, run.properties(), models)
+
+
+def with_options(run: Run, wanted: list[Property], models: Mapping[str, Model]) -> list[Property]:
+    """These properties, real ones and shadows, with the options that the models bring."""
     options = {
-        task.names(run.prefix).get("leadlight_segment"): property_options(task, models)
+        task.names(prefix).get("leadlight_segment"): property_options(task, models)
         for task in run.tasks()
         if task.predictor.name == "segments"
+        for prefix in {run.settings.prefix, run.prefix}
     }
-    return [entry.with_options(options.get(entry.name, ())) for entry in run.properties()]
+    return [entry.with_options(options.get(entry.name, ())) for entry in wanted]
 
 
 def _passed(run: Run, scored: Scored) -> list[str]:
@@ -129,6 +138,8 @@ class _Plan:
     values: int
     held: int
     left: int
+    caps: dict[str, Any]
+    spread: Spread | None
 
     def table(self) -> Any:
         """The rows for the ledger, in order of worth."""
@@ -155,6 +166,32 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
     """Fill the temporary table `planned` with every value that is to be written, and `worth` with the contacts'
     order."""
     connection = run.mirror.connection
+    _desire(run, scored, names)
+    withhold(run, scored)
+    run.mirror.ledger.differences("desired", into="planned")
+    held = 0 if options.resume else discipline.leave_held(run, scored)
+    discipline.leave_small_moves(run)
+    [(unchanged,)] = connection.execute(
+        "select count(distinct contact_id) from desired where value is not null "
+        "and contact_id not in (select contact_id from planned)"
+    ).fetchall()
+    discipline.rank(run)
+    left = discipline.keep_worthiest(run, options.limit)
+    caps = discipline.caps(run, options.max_changes, options.max_grade_moves)
+    days = spread(run, caps["changes"]["contacts"])
+    if days is not None and not run.settings.require_approval:
+        # what is approved is the whole; `approve` spreads it
+        left += discipline.keep_worthiest(run, days.today)
+    _add_marks(run, scored)
+    [(contacts, values)] = connection.execute(
+        "select count(distinct contact_id), count(*) from planned"
+    ).fetchall()
+    return _Plan(run, scored, contacts, max(0, unchanged - held), values, held, left, caps, days)
+
+
+def _desire(run: Run, scored: Scored, names: list[str]) -> None:
+    """Fill the temporary table `desired` with what was computed for every live contact."""
+    connection = run.mirror.connection
     names = [name for name in names if name in scored.computed.column_names]
     connection.register("computed_now", scored.computed)
     columns = ", ".join(f"computed_now.{quoted(name)}" for name in names)
@@ -169,27 +206,14 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
         """)
     finally:
         connection.unregister("computed_now")
+
+
+def draw_arms(run: Run, models: Mapping[str, Model]) -> None:
+    """Who is held out of what was last computed, for `keep_arms`: what is approved begins an experiment too."""
+    trained = Trained(dict(models), {key: gate_json(model) for key, model in models.items()})
+    scored = Scored(trained, run.mirror.predictions(), 0)
+    _desire(run, scored, _passed(run, scored))
     withhold(run, scored)
-    run.mirror.ledger.differences("desired", into="planned")
-    held = 0 if options.resume else discipline.leave_held(run, scored)
-    discipline.leave_small_moves(run)
-    [(unchanged,)] = connection.execute(
-        "select count(distinct contact_id) from desired where value is not null "
-        "and contact_id not in (select contact_id from planned)"
-    ).fetchall()
-    left = discipline.keep_worthiest(run, _room(run, options.limit))
-    _add_marks(run, scored)
-    [(contacts, values)] = connection.execute(
-        "select count(distinct contact_id), count(*) from planned"
-    ).fetchall()
-    return _Plan(run, scored, contacts, max(0, unchanged - held), values, held, left)
-
-
-def _room(run: Run, limit: int | None) -> int | None:
-    """Contacts that this run may write: as the user says, and as today's calls allow."""
-    calls = run.platform.calls_left()
-    today = None if calls is None else max(0, calls - discipline.CALLS_BESIDE) * run.platform.batch_size
-    return min((room for room in (limit, today) if room is not None), default=None)
 
 
 def _long(names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Rollback: put back what stood before a run, wherever its own values still stand.
 
-What was edited since, by a person or by a later run, is kept and listed. A rollback is itself a run with its own
+What was edited since, by a person or by a later run, is kept and listed; who objects to profiling gets nothing
+back. A rollback is itself a run with its own
 ledger, so it can be rolled back too. So that the next scheduled sync does not write the same again, the models
 of that run are held back on its contacts: until another model is in use, until `--resume`, or until the rollback
 is itself rolled back.
@@ -14,8 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.errors import BadSetting
+from connector.jobs.barred import barred
+from connector.jobs.install import ensure_installed
+from connector.jobs.push import with_options
 from connector.jobs.run import Run
 from connector.jobs.sending import Pushed, read_present, recover, send
+from connector.jobs.train import standing_models
 
 #: Batches that are read, planned and written in one go: few, so that an edit by a person seldom falls between.
 _BATCHES_AT_ONCE = 20
@@ -45,6 +50,8 @@ class _Found:
     restore: list[dict[str, Any]] = field(default_factory=list)
     edited: list[tuple[str, str, str | None]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    #: Who may hold no value any more.
+    barred: set[str] = field(default_factory=set)
 
 
 def find_target(run: Run, name: str) -> Target:
@@ -77,6 +84,9 @@ def resolve(run: Run, name: str) -> dict[str, Any]:
 def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, Any]:
     """The fixed JSON of `leadlight rollback`. Stopped anywhere and run again, it ends the same."""
     undone = run.mirror.rollbacks.of_run(target.run_id)
+    barred_now = barred(run)
+    if not dry_run:
+        _reinstall(run, target)
     taken_over = held = 0
     if not dry_run:
         taken_over = run.mirror.rollbacks.begin(run.id, target.run_id)
@@ -85,9 +95,10 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
             held = run.mirror.rollbacks.hold(run.id, target.run_id)
     sent, found = Pushed(changed=taken_over), _Found()
     for part in _parts(target, _BATCHES_AT_ONCE * run.platform.batch_size):
-        here = _look(run, part)
+        here = _look(run, part, barred_now)
         found.edited += here.edited
         found.gone |= here.gone
+        found.barred |= here.barred
         found.restore += here.restore if dry_run else ()
         if not dry_run and here.restore:
             run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(here.restore, schema=_PLANNED))
@@ -95,6 +106,23 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
     if not dry_run and undone is not None:
         run.mirror.rollbacks.release(target.run_id)
     return {**_result(run, target, found, dry_run=dry_run), "held": held}
+
+
+def _reinstall(run: Run, target: Target) -> None:
+    """Bring back those properties of ours that were taken away since (`uninstall`), with an option for every value
+    that is to stand there again."""
+    before = target.written.filter(pc.is_valid(target.written["value_before"]))
+    names = set(before["property"].unique().to_pylist())
+    wanted = []
+    for entry in with_options(run, run.all_properties(), standing_models(run)):
+        if entry.name in names and entry.type == "category":
+            stood = before.filter(pc.equal(before["property"], entry.name))["value_before"].unique().to_pylist()
+            known = {value for value, _ in entry.options}
+            entry = entry.with_options(tuple((value, value) for value in sorted(set(stood) - known)))
+        if entry.name in names:
+            wanted.append(entry)
+    if wanted:
+        ensure_installed(run, wanted)
 
 
 _PLANNED = pa.schema(
@@ -122,7 +150,7 @@ def _parts(target: Target, size: int) -> Iterator[list[dict[str, Any]]]:
         yield part
 
 
-def _look(run: Run, part: Sequence[dict[str, Any]]) -> _Found:
+def _look(run: Run, part: Sequence[dict[str, Any]], barred_now: set[str]) -> _Found:
     """Read what stands now; what is neither this run's nor the former value was edited since."""
     contacts = list(dict.fromkeys(row["contact_id"] for row in part))
     names = sorted({row["property"] for row in part})
@@ -134,7 +162,9 @@ def _look(run: Run, part: Sequence[dict[str, Any]]) -> _Found:
             found.gone.add(row["contact_id"])
             continue
         now = contact.values.get(row["property"])
-        if now == row["value_after"]:
+        if now == row["value_after"] and row["value_before"] is not None and row["contact_id"] in barred_now:
+            found.barred.add(row["contact_id"])
+        elif now == row["value_after"]:
             swapped = {"value_before": row["value_after"], "value_after": row["value_before"]}
             found.restore.append({**row, **swapped, "reason": "rolled back"})
         elif now != row["value_before"]:
@@ -160,6 +190,7 @@ def _result(run: Run, target: Target, found: _Found, *, dry_run: bool) -> dict[s
         "restored": len(back - edited - gone),
         "skipped": {"edited_since": len(edited - gone - failed), "gone": len(gone)},
         "failed": len(failed),
+        "barred": len(found.barred),
         "values": len(found.restore) if dry_run else run.mirror.ledger.counts(run.id)["values"],
         "kept": kept[:_NAMED],
     }

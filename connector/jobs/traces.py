@@ -18,20 +18,26 @@ import duckdb
 import pyarrow.parquet as pq
 
 from connector.jobs.people import ID_COLUMNS, Person
+from connector.mirror.schema import FILE
 from scoring.engine import literal, quoted
 
 #: An id shorter than this that is only digits is not distinctive.
 _DISTINCTIVE = 9
 _CHUNK, _OVERLAP = 1 << 23, 1 << 10
 
-#: What may not stand right before and after a token: a@b.com is no trace in xa@b.com, nor in a@b.com.au.
-_BEFORE, _AFTER = r"[a-z0-9._%+-]", r"[a-z0-9-]"
+#: What may stand right before a token, and what may not after it: a@b.com is no trace in xa@b.com, nor in
+#: a@b.com.au. Escapes of JSON (a line's end) and of links within links end in letters and digits.
+_BEFORE = (
+    r"^|[^a-z0-9._%+-]|\\[nrtbf]|\\u[0-9a-f]{4}"
+    r"|%(?:25)*(?:0[9ad]|2[0-2 6-9ac f]|3[a-f]|5[bd]|7[bd])".replace(" ", "")
+)
+_AFTER = r"[a-z0-9-]"
 
 
 def tokens(person: Person) -> tuple[str, ...]:
     """Lower-case texts that are a trace wherever they stand."""
     plain = [*person.addresses, *(one.lower() for one in person.contact_ids if is_distinctive(one))]
-    return tuple(dict.fromkeys([*plain, *(quote(one, safe="").lower() for one in plain)]))
+    return tuple(dict.fromkeys(plain))
 
 
 def is_distinctive(contact_id: str) -> bool:
@@ -44,8 +50,29 @@ def pattern(person: Person) -> str | None:
     found = tokens(person)
     if not found:
         return None
-    either = "|".join(re.escape(one) for one in found)
-    return rf"(?i)(^|[^a-z0-9._%+-])(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+    either = "|".join(_spelt(one) for one in found)
+    return rf"(?i)({_BEFORE})(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+
+
+def meant_in(column: str, person: Person) -> Person:
+    """Whose traces a column can hold: a deal's or a company's id may be the same number as a contact's."""
+    another = column.endswith("_id") and column not in (*ID_COLUMNS, "object_id")
+    return Person((), person.addresses) if another else person
+
+
+def _spelt(token: str) -> str:
+    """A pattern for the ways to write a token: as it stands, escaped for a link (or a link within a link), or for
+    JSON, letter by letter."""
+    return "".join(_letter(one) for one in token)
+
+
+def _letter(one: str) -> str:
+    if one.isascii() and (one.isalnum() or one in "._-"):
+        return re.escape(one)
+    ways = {one, one.upper()}
+    links = [f"%(?:25)*{quote(way, safe='').lower()[1:]}" for way in ways]
+    points = [] if one.isascii() else [rf"\\u{ord(way):04x}" for way in ways if len(way) == 1]
+    return f"(?:{'|'.join([*map(re.escape, sorted(ways)), *sorted(links), *sorted(points)])})"
 
 
 def in_tables(connection: duckdb.DuckDBPyConnection, person: Person) -> tuple[int, list[dict[str, Any]]]:
@@ -75,7 +102,7 @@ def in_tables(connection: duckdb.DuckDBPyConnection, person: Person) -> tuple[in
 def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
     parts = []
     text = f"cast({quoted(column)} as varchar)"
-    if (wanted := pattern(person)) is not None:
+    if (wanted := pattern(meant_in(column, person))) is not None:
         parts.append(f"regexp_matches({text}, {literal(wanted)})")
     ids = ", ".join(map(literal, person.contact_ids))
     if ids and column in ID_COLUMNS:
@@ -87,11 +114,19 @@ def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
 
 def in_files(folders: Sequence[Path], person: Person, leave_out: Sequence[Path]) -> tuple[int, list[Path]]:
     """How many files were read, and those with a trace; what is compressed is read decompressed."""
-    either = "|".join(re.escape(one) for one in tokens(person))
-    searched = re.compile(rf"(?<!{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
+    searched = _searched(person)
+    # In the mirror's bytes a number may be a deal's id: that file was made anew, and its tables are asked.
+    in_mirror = _searched(Person(tuple(one for one in person.contact_ids if not one.isdigit()), person.addresses))
     paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     paths = [path for path in paths if path not in leave_out]
-    return len(paths), [path for path in paths if _has_trace(path, searched, person)]
+    return len(paths), [
+        path for path in paths if _has_trace(path, in_mirror if path.name == FILE else searched, person)
+    ]
+
+
+def _searched(person: Person) -> re.Pattern[bytes] | None:
+    either = "|".join(_spelt(one) for one in tokens(person))
+    return re.compile(rf"(?:{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
 
 
 def _has_trace(path: Path, searched: re.Pattern[bytes] | None, person: Person) -> bool:

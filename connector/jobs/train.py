@@ -91,6 +91,11 @@ def standing_model(run: Run, task: Task) -> Model | None:
     return model
 
 
+def standing_models(run: Run) -> dict[str, Model]:
+    """The models in use, by task key."""
+    return {task.key: model for task in run.tasks() if (model := standing_model(run, task)) is not None}
+
+
 def gate_json(model: Model) -> dict[str, Any]:
     """The verdict stored with a model, as `sync` prints it."""
     evaluation = model.meta["evaluation"]

@@ -170,6 +170,14 @@ class Ledger:
                    from _merged m join _settled s using (contact_id) where kept.contact_id = m.contact_id"""
             )
 
+    def take_over(self, from_run: str, to_run: str) -> None:
+        """Make an earlier try's writes those of the run that goes on with it: undoing that one undoes all."""
+        with transaction(self._connection):
+            for table in ("writes", "attempts", "outcomes"):
+                self._connection.execute(
+                    f"update store.{table} set run_id = ? where run_id = ?", [to_run, from_run]
+                )
+
     def open_runs(self) -> list[str]:
         """Runs with writes that were planned and not settled, the oldest first."""
         rows = self._connection.execute(

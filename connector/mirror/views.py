@@ -34,6 +34,8 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
             _view(connection, table, typed(connection, table))
         elif table == "property_history":
             _view(connection, table, _history())
+        elif table == "events":
+            _view(connection, table, _events())
         else:
             names = ", ".join(column.name for column in columns)
             _view(connection, table, f"select {names} from store.{table}")
@@ -120,6 +122,17 @@ def _history() -> str:
             where kept.object = records.object and kept.object_id = records.object_id
               and kept.property = records.entry.key)
     """
+
+
+def _events() -> str:
+    """Events as they were read, with what the platform says of `human` times what `scoring.machines` found."""
+    names = ", ".join(
+        "case when machine is null then human else coalesce(human, 1) * (1 - machine) end as human"
+        if column.name == "human"
+        else f"events.{column.name}"
+        for column in TABLES["events"]
+    )
+    return f"select {names} from store.events left join store.machine_made using (event_id)"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

@@ -22,6 +22,7 @@ from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context
 from scoring.snapshots import eligible, labelled
 from scoring.synthetic.market import market
+from tests.benchmarks import reasons
 
 UNTIL = datetime(2026, 6, 30)
 
@@ -64,6 +65,8 @@ def measure(contacts: int, seed: int) -> dict[str, Any]:
             f"{predictor.name}_score", lambda one=predictor, fit=model: one.score(context, fit), contacts
         )
         report[f"{predictor.name}_score"]["contacts"] = table.num_rows
+    for name, rows, work in reasons.cases(seed):
+        stage(name, work, rows)
     return report
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import manifests
 from connector.platform import (
     Account,
+    Allowance,
     Diagnosis,
     Outcome,
     Page,
@@ -150,6 +151,11 @@ class HubSpot:
     def calls_left(self) -> int | None:
         """Of our share of today's calls, as far as responses have told."""
         return self._transport.budgets.left_today("daily")
+
+    def allowance(self) -> Allowance:
+        """See `connector.platform.Rationed`; days end at midnight in the account's time zone."""
+        budgets = self._transport.budgets
+        return Allowance(budgets.a_day("daily"), budgets.midnight())
 
     def close(self) -> None:
         """Give up connections."""
