@@ -9,6 +9,7 @@ import manifests
 from connector.errors import MissingScope
 from connector.platform import (
     Account,
+    Allowance,
     Diagnosis,
     Outcome,
     Page,
@@ -169,6 +170,11 @@ class Salesforce:
     def calls_left(self) -> int | None:
         """Of our share of today's calls, as far as responses have told."""
         return self._transport.budgets.left_today("daily")
+
+    def allowance(self) -> Allowance:
+        """See `connector.platform.Rationed`. Salesforce counts a rolling day: midnight is a guess."""
+        budgets = self._transport.budgets
+        return Allowance(budgets.a_day("daily"), budgets.midnight())
 
     def close(self) -> None:
         """Give up connections."""

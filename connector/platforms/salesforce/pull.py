@@ -1,17 +1,15 @@
 """How an org is read: definitions, people, companies, deals, what people did, and who is gone."""
 
-import logging
 from collections.abc import Iterator
 
 from connector.errors import MissingScope
 from connector.platform import Page, StreamOff
+from connector.platforms.optional import optional
 from connector.platforms.salesforce import activities, companies_deals, consent, contacts, fields, gone, history
 from connector.platforms.salesforce.activities import ACTIVITIES
 from connector.platforms.salesforce.companies_deals import ACCOUNT, OPPORTUNITY
 from connector.platforms.salesforce.reading import Reading
 from connector.platforms.salesforce.words import CONTACT, LEAD
-
-log = logging.getLogger(__name__)
 
 
 def pull(reading: Reading) -> Iterator[Page | StreamOff]:
@@ -78,14 +76,3 @@ def _deals(reading: Reading) -> Iterator[Page]:
 def _needed(reading: Reading, object_name: str) -> None:
     if error := _describe(reading, object_name):
         raise error
-
-
-def optional(stream: str, pages: Iterator[Page], *, quiet: bool = False) -> Iterator[Page | StreamOff]:
-    """A stream that turns itself off where this user lacks the right or the org the feature; `quiet` where another
-    says so already."""
-    try:
-        yield from pages
-    except MissingScope as error:
-        log.info("stream %s is off: %s is missing", stream, error.scope)
-        if not quiet:
-            yield StreamOff(stream, error.scope, str(error))
