@@ -105,6 +105,7 @@ class Salesforce:
 
     def pull(self, known: MirrorView, request: PullRequest) -> Iterator[Page | StreamOff]:
         """See `connector.platform.Platform` and `pull`."""
+        self._described.clear()
         self._learn(request.ours)
         yield from pulling.pull(
             Reading(
@@ -114,6 +115,7 @@ class Salesforce:
                 request,
                 self.account(),
                 self._lookback,
+                dict(self._people()),
                 ours={name: self._kinds[name] for name in request.ours},
                 flags=self._flags,
             )
