@@ -39,7 +39,7 @@ def _people(reading: Reading) -> Iterator[Page | StreamOff]:
     yield from optional("individuals", _individuals(reading))
     people = [name for name in (LEAD, CONTACT) if name in reading.definitions]
     if reading.request.history:
-        reading.whole_history = not any(reading.cursor(f"{name.lower()}_history") for name in people)
+        reading.whole_history = not all(contacts.is_complete(reading, name) for name in people)
         for object_name in people:
             yield from optional(f"{object_name.lower()}_history", history.pull(reading, object_name))
     for object_name in people:
