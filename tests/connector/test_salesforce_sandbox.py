@@ -147,6 +147,24 @@ def test_a_converted_lead_is_its_contact_from_the_day_it_came(start: Callable[..
     )
     assert history[:2] == [("Open - Not Contacted",), ("Working - Contacted",)]
     assert ("converted",) in history
+    assert org.pull() == {}
+
+
+def test_the_history_of_a_field_says_what_it_was_at_first(start: Callable[..., Account]) -> None:
+    now = [now_ms()]
+    org = start(clock=lambda: now[0])
+    moved, still = org.leads(2, Status="Open - Not Contacted")
+    born = org.box.org.now().replace(tzinfo=None, microsecond=0)
+    now[0] += 86_400_000
+    org.update("Lead", moved, Status="Working - Contacted")
+    changed = org.box.org.now().replace(tzinfo=None, microsecond=0)
+    now[0] += 86_400_000
+    org.update("Lead", moved, Status="Closed - Not Converted")
+    org.pull()
+    told = org.rows(
+        "select object_id, value, changed_at from property_history where property = 'lifecycle_stage' "
+        "and source = 'LeadHistory' order by object_id, changed_at"
+    )
     assert [row[1] for row in told if row[0] == moved] == ["Working - Contacted", "Closed - Not Converted"]
     # history is kept from the first change on: before it the value is that of the record, from then
     assert (still, "Open - Not Contacted", changed) in told
