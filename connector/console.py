@@ -150,6 +150,20 @@ def begun(result: Mapping[str, Any]) -> None:
         say(f"  {command}")
 
 
+def manifested(result: Mapping[str, Any]) -> None:
+    """What `manifest` wrote, what to know of it, and what comes next."""
+    say(f"Written: {len(result['files'])} files in {result['out']}.")
+    if (counts := result.get("subscriptions")) is not None:
+        idle = f"; {counts['inactive']} no longer needed stay, inactive" if counts["inactive"] else ""
+        say(f"Webhook subscriptions: {counts['active']}{idle}.")
+    if result.get("watch"):
+        say(f"Fields that the models look at: {', '.join(result['watch'])}.")
+    for note in result["notes"]:
+        say(f"Note: {note}")
+    for command in result["next"]:
+        say(f"  {command}")
+
+
 _SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "off": "[dim]–[/]"}
 
 

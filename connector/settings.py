@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     hubspot_base_url: str = "https://api.hubapi.com"
     hubspot_client_secret: SecretStr | None = None
     hubspot_api_version: str = "2026-09"
+    #: The folder of `leadlight manifest hubspot`: doctor compares its webhooks with the models in use.
+    hubspot_project: Path | None = None
 
     #: The org's My Domain host, https://….my.salesforce.com.
     salesforce_base_url: str | None = None
@@ -202,7 +204,7 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
     if config is not None or path.is_file():
         given = _read_toml(path)
         base = path.parent
-    for key in ("mapping", "state_dir"):
+    for key in ("mapping", "state_dir", "hubspot_project"):
         if isinstance(given.get(key), str):
             given[key] = base / Path(given[key]).expanduser()
     try:

@@ -1,9 +1,11 @@
 """What is installed on a platform, as data: our properties, platform limits, deployable manifests."""
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 
@@ -29,9 +31,27 @@ class Property:
         return replace(self, options=self.options + tuple(o for o in options if o not in self.options))
 
 
+def read_text(*path: str) -> str:
+    """A text file of this package, by its path's parts."""
+    return files("manifests").joinpath(*path).read_text(encoding="utf-8")
+
+
 def read_toml(*path: str) -> dict[str, Any]:
     """A TOML file of this package, by its path's parts."""
-    return tomllib.loads(files("manifests").joinpath(*path).read_text(encoding="utf-8"))
+    return tomllib.loads(read_text(*path))
+
+
+def read_tree(platform: str) -> dict[str, str]:
+    """The deployable files of a platform: path -> text. TOML files are for us and stay."""
+    return dict(_texts(files("manifests").joinpath(platform), ""))
+
+
+def _texts(folder: Traversable, path: str) -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _texts(entry, f"{path}{entry.name}/")
+        elif not entry.name.endswith(".toml"):
+            yield f"{path}{entry.name}", entry.read_text(encoding="utf-8")
 
 
 @cache

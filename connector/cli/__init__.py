@@ -6,7 +6,18 @@ import sys
 import typer
 
 from connector import console
-from connector.cli import account, explaining, history, measuring, models, people, pipeline, reporting, trying
+from connector.cli import (
+    account,
+    deploying,
+    explaining,
+    history,
+    measuring,
+    models,
+    people,
+    pipeline,
+    reporting,
+    trying,
+)
 
 app = typer.Typer(
     name="leadlight",
@@ -31,6 +42,7 @@ COMMANDS = (
     account.doctor,
     account.install,
     account.uninstall,
+    deploying.manifest,
     measuring.measure,
     history.runs,
     history.rollback,

@@ -10,6 +10,7 @@ from typing import Any
 
 from connector.errors import BadCredentials, FixSetup, StateMismatch
 from connector.jobs import readiness
+from connector.jobs.manifest import hubspot
 from connector.jobs.pull import ensure_pulled
 from connector.jobs.readiness import Readiness
 from connector.jobs.run import Run, declared_goals
@@ -18,6 +19,7 @@ from connector.platform import Account, Check, Diagnosable, Diagnosis, Plan, Pla
 from connector.progress import Progress, silent
 from connector.registry import connect
 from connector.settings import Settings
+from scoring.errors import ModelMismatch
 
 
 @dataclass
@@ -60,6 +62,8 @@ def doctor(settings: Settings, *, offline: bool = False, progress: Progress = si
     try:
         account = _online(platform, wanted, found, offline=offline)
         _data(settings, platform, account, found, progress)
+        if platform.name == "hubspot" and settings.hubspot_project is not None:
+            found.checks.append(_webhooks(settings))
     finally:
         platform.close()
     return found
@@ -115,6 +119,13 @@ def _data(
         found.checks.append(Check("state", "warn", str(error), "Run doctor again afterwards."))
     except FixSetup as error:
         found.checks.append(Check("goal", "fail", str(error), "Correct what the message names."))
+
+
+def _webhooks(settings: Settings) -> Check:
+    try:
+        return hubspot.compare(settings)
+    except (FixSetup, ModelMismatch) as error:
+        return Check("webhooks", "warn", str(error), "Correct what the message names, or unset hubspot_project.")
 
 
 _NOTHING_PULLED = Check(

@@ -11,6 +11,8 @@
  * @property {string | null} goal what the probability is of ("a deal won within 90 days"); null: not known
  * @property {number} staleDays age in days from which a prediction has run out
  * @property {Record<string, {name: string, description: string}>} segments by id
+ * @property {string[]} models in use when the project was written
+ * @property {string[] | null} watched "contact: industry": changes that are heard of at once; null: none are
  *
  * @typedef {'score' | 'probability' | 'grade' | 'reasons' | 'confidence' | 'send_hour' | 'send_weekday'
  *   | 'send_source' | 'segment' | 'holdout' | 'model' | 'scored_at'} Field

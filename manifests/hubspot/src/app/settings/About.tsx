@@ -1,6 +1,6 @@
 import { Alert, DescriptionList, DescriptionListItem, Flex, Heading, List, Text } from '@hubspot/ui-extensions';
 
-import { settings } from '../cards/settings.js';
+import { settings } from './settings.js';
 
 /** What this app writes and hears of, as it was when the project was written. Nothing is set here. */
 export function About() {
@@ -11,7 +11,7 @@ export function About() {
         Leadlight learns on your own machine and writes its predictions into the contact properties below; it writes
         nothing else. Goal, limits and caps are set in its leadlight.toml, not here.
       </Text>
-      {settings.webhooks.length === 0 && (
+      {settings.watched === null && (
         <Alert title="No webhooks" variant="info">
           Contacts are rescored on schedule only: this project was written without the address of a running service.
         </Alert>
@@ -25,7 +25,7 @@ export function About() {
         </DescriptionListItem>
       </DescriptionList>
       <Names title="Properties it writes" names={Object.values(settings.fields)} />
-      <Names title="Changes it hears of by webhook" names={settings.webhooks} />
+      <Names title="Changes it hears of by webhook" names={settings.watched ?? []} />
     </Flex>
   );
 }

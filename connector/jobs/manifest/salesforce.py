@@ -1,0 +1,233 @@
+"""The Salesforce DX project: fields, permission sets, app, credentials, callout, outbound messages, component.
+
+Elements are those of the Metadata API that source-deploy-retrieve and its users show; what could not be confirmed
+is named in docs/salesforce-app.md.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from connector.errors import BadSetting
+from connector.jobs.manifest.cards import Card
+from connector.jobs.manifest.xml import Element, document
+from connector.platforms.salesforce.words import field_name
+from connector.settings import Settings
+from manifests import Property, properties, read_toml, read_tree
+
+ROOT = "force-app/main/default"
+_CARD = f"{ROOT}/lwc/leadlightCard"
+#: Where the service hears of changes; the last part of the path is the secret.
+PATH = "/webhooks/salesforce"
+INTEGRATION, READERS, NOTIFIER = "Leadlight_Integration", "Leadlight_Card", "Leadlight_Notifier"
+_PRINCIPAL = "Leadlight-Notifier"
+#: Fields in a message: the record is read afresh, they only date the change.
+_TOLD = ("Id", "SystemModstamp")
+#: Parts by their folders, for package.xml. What lies one level deeper is a part of its folder.
+_TYPES = {
+    "classes": "ApexClass",
+    "externalClientApps": "ExternalClientApplication",
+    "externalCredentials": "ExternalCredential",
+    "extlClntAppOauthPolicies": "ExtlClntAppOauthConfigurablePolicies",
+    "extlClntAppOauthSettings": "ExtlClntAppOauthSettings",
+    "lwc": "LightningComponentBundle",
+    "namedCredentials": "NamedCredential",
+    "permissionsets": "PermissionSet",
+}
+
+
+@dataclass(frozen=True)
+class Org:
+    """The project's files; `secret` are the paths of those that hold one."""
+
+    files: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    secret: frozenset[str] = field(default_factory=frozenset)
+
+    @staticmethod
+    def next(out: Path) -> tuple[str, ...]:
+        return (
+            f"cd {out}",
+            "sf org login web --alias myorg",
+            "sf project deploy start --manifest manifest/package.xml --target-org myorg --dry-run",
+            "sf project deploy start --manifest manifest/package.xml --target-org myorg",
+        )
+
+
+def project(
+    settings: Settings, ours: Sequence[Property], card: Card, contact_email: str | None, outbound_user: str | None
+) -> Org:
+    """All files. Raises BadSetting naming what is missing: public_url, an address to write to, a secret."""
+    if settings.public_url is None or urlsplit(settings.public_url).scheme != "https":
+        raise BadSetting(
+            "Salesforce calls an https:// address only: set public_url (LEADLIGHT_PUBLIC_URL) to the service's."
+        )
+    if contact_email is None:
+        raise BadSetting("A Salesforce app names whom to write to: add --contact-email you@your-company.example.")
+    fills = {"contact_email": contact_email, "public_url": settings.public_url.rstrip("/")}
+    files = {path: _filled(path, text, fills) for path, text in read_tree("salesforce").items()}
+    version = json.loads(files["sfdx-project.json"])["sourceApiVersion"]
+    spec = read_toml("salesforce", "fields.toml")
+    for object_name in spec["objects"]:
+        for one in ours:
+            path = f"{ROOT}/objects/{object_name}/fields/{field_name(one.name)}.field-meta.xml"
+            files[path] = document("CustomField", custom_field(one, spec))
+    for name, content in permission_sets(ours, spec["objects"]).items():
+        files[f"{ROOT}/permissionsets/{name}.permissionset-meta.xml"] = document("PermissionSet", content)
+    files[f"{_CARD}/settings.js"] = card.module()
+    files[f"{_CARD}/prediction.js"] = card.logic()
+    secret: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    if outbound_user is not None:
+        secret = _outbound(settings, spec["objects"], outbound_user, version)
+        notes = (
+            f"{', '.join(sorted(secret))} hold the webhook secret in an address: .gitignore keeps them out of git.",
+        )
+        files[".gitignore"] = "".join(f"/{path}\n" for path in sorted(secret))
+    files |= secret
+    members = _members(files)
+    files["manifest/package.xml"] = document("Package", [*_listed(members), ("version", version)])
+    files["manifest/empty.xml"] = document("Package", [("version", version)])
+    files["manifest/destructiveChanges.xml"] = document("Package", _listed(members))
+    return Org(files, notes, frozenset(secret))
+
+
+def _filled(path: str, text: str, fills: Mapping[str, str]) -> str:
+    if path.endswith(".xml"):
+        for name, value in fills.items():
+            text = text.replace(f"${{{name}}}", value.replace("&", "&amp;").replace("<", "&lt;"))
+    return text
+
+
+def custom_field(one: Property, spec: Mapping[str, Any]) -> list[Element]:
+    """CustomField of one of our properties: the type's keys, then the property's own."""
+    base = next(entry.name for entry in properties() if entry.salesforce == one.salesforce)
+    shape = {**spec["types"][one.type], **spec["properties"].get(base, {})}
+    if shape["type"] not in ("Number",):
+        shape = {key: value for key, value in shape.items() if key not in ("precision", "scale")}
+    content: list[Element] = [
+        ("fullName", field_name(one.name)),
+        ("description", one.description),
+        ("inlineHelpText", one.description),
+        ("label", one.label),
+        *((key, str(value)) for key, value in shape.items()),
+    ]
+    if shape["type"] == "Checkbox":
+        return content
+    content += [("required", "false")]
+    if shape["type"] in ("Number", "Text"):
+        content += [("externalId", "false"), ("unique", "false")]
+    if shape["type"] == "Picklist":
+        values = [
+            ("value", [("fullName", value), ("default", "false"), ("label", label)]) for value, label in one.options
+        ]
+        content.append(("valueSet", [("restricted", "false"), ("valueSetDefinition", [("sorted", "false"), *values])]))
+    return content
+
+
+def permission_sets(ours: Sequence[Property], objects: Iterable[str]) -> dict[str, list[Element]]:
+    """Leadlight_Integration writes our fields, Leadlight_Card reads them, Leadlight_Notifier may call the service."""
+    allowed = read_toml("salesforce", "permissions.toml")
+    names = [f"{of}.{field_name(one.name)}" for of in objects for one in ours]
+    return {
+        INTEGRATION: [
+            ("description", "For the user that Leadlight comes in as: reads what it learns from, writes its own fields."),
+            *(_field_permission(name, edit=True) for name in names),
+            ("hasActivationRequired", "false"),
+            ("label", "Leadlight integration"),
+            *(_object_permission(entry) for entry in allowed["objects"]),
+            *(("userPermissions", [("enabled", "true"), ("name", name)]) for name in sorted(allowed["user"])),
+        ],
+        READERS: [
+            ("description", "For everybody who is to see predictions on leads and contacts. Reads Leadlight's fields only."),
+            *(_field_permission(name, edit=False) for name in names),
+            ("hasActivationRequired", "false"),
+            ("label", "Leadlight card"),
+        ],
+        NOTIFIER: [
+            ("classAccesses", [("apexClass", "LeadlightNotifier"), ("enabled", "true")]),
+            ("description", "For users whose changes of leads and contacts are to have them scored again at once."),
+            ("externalCredentialPrincipalAccesses", [("enabled", "true"), ("externalCredentialPrincipal", _PRINCIPAL)]),
+            ("hasActivationRequired", "false"),
+            ("label", "Leadlight notifier"),
+        ],
+    }  # fmt: skip
+
+
+def _field_permission(name: str, *, edit: bool) -> Element:
+    return ("fieldPermissions", [("editable", str(edit).lower()), ("field", name), ("readable", "true")])
+
+
+def _object_permission(entry: Mapping[str, Any]) -> Element:
+    return (
+        "objectPermissions",
+        [
+            ("allowCreate", "false"),
+            ("allowDelete", "false"),
+            ("allowEdit", str(entry.get("edit", False)).lower()),
+            ("allowRead", "true"),
+            ("modifyAllRecords", "false"),
+            ("object", entry["name"]),
+            ("viewAllRecords", "true"),
+        ],
+    )
+
+
+def _outbound(settings: Settings, objects: Sequence[str], user: str, version: str) -> dict[str, str]:
+    """An outbound message an object. Its address is all that it can carry a secret in. Raises BadSetting."""
+    if settings.salesforce_webhook_secret is None:
+        raise BadSetting(
+            "Outbound messages need LEADLIGHT_SALESFORCE_WEBHOOK_SECRET (or …_FILE): it is the end of their address."
+        )
+    token = quote(settings.salesforce_webhook_secret.get_secret_value(), safe="")
+    found = {}
+    for name in objects:
+        content: list[Element] = [
+            ("fullName", f"Leadlight_{name}_changed"),
+            ("apiVersion", version),
+            ("endpointUrl", f"{str(settings.public_url).rstrip('/')}{PATH}/{token}"),
+            *(("fields", told) for told in _TOLD),
+            ("includeSessionId", "false"),
+            ("integrationUser", user),
+            ("name", f"Leadlight {name} changed"),
+            ("protected", "false"),
+            ("useDeadLetterQueue", "false"),
+        ]
+        path = f"{ROOT}/workflows/{name}.workflow-meta.xml"
+        found[path] = document("Workflow", [("outboundMessages", content)])
+    return found
+
+
+def _members(files: Iterable[str]) -> dict[str, set[str]]:
+    """Metadata type -> names, from the paths of the files."""
+    found: dict[str, set[str]] = {}
+    for path in files:
+        if not path.startswith(f"{ROOT}/"):
+            continue
+        folder, *rest = path.removeprefix(f"{ROOT}/").split("/")
+        if folder == "objects":
+            kind, name = _of_object(rest)
+        elif folder == "workflows":
+            of = rest[0].partition(".")[0]
+            kind, name = "WorkflowOutboundMessage", f"{of}.Leadlight_{of}_changed"
+        else:
+            kind, name = _TYPES[folder], rest[0].partition(".")[0]
+        found.setdefault(kind, set()).add(name)
+    return found
+
+
+def _of_object(rest: Sequence[str]) -> tuple[str, str]:
+    """A field of ours on a standard object, or a whole object of ours with its fields."""
+    if rest[0].endswith("__c"):
+        return "CustomObject", rest[0]
+    return "CustomField", f"{rest[0]}.{rest[-1].partition('.')[0]}"
+
+
+def _listed(members: Mapping[str, set[str]]) -> list[Element]:
+    return [
+        ("types", [*(("members", name) for name in sorted(names)), ("name", kind)])
+        for kind, names in sorted(members.items())
+    ]
