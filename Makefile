@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test lint bench soak lock clean browser axe
+.PHONY: install demo test lint bench soak lock clean browser axe cards
 .DEFAULT_GOAL := install
 
 install: $(VENV)/.installed
@@ -39,7 +39,17 @@ tests/browser/node_modules/axe-core/axe.min.js: tests/browser/package-lock.json
 	@cd tests/browser && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-test: lint browser axe
+# The record cards in manifests/, as `leadlight manifest` writes them: lint, types, tests, and pages to look at.
+cards: install tests/cards/node_modules/.installed
+	@$(BIN)/python -m tests.cards
+	@cd tests/cards && npm run --silent check
+
+tests/cards/node_modules/.installed: tests/cards/package-lock.json
+	@command -v npm >/dev/null || { echo "make test needs npm (Node.js 20.19 or newer), for tests only; the product does not." >&2; exit 1; }
+	@cd tests/cards && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+test: lint browser axe cards
 	$(BIN)/pytest -q -n $(WORKERS) -m "not soak"
 
 bench: install

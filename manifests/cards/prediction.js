@@ -19,7 +19,7 @@
  *
  * @typedef {object} View
  * @property {'loading' | 'error' | 'denied' | 'empty' | 'stale' | 'ready'} state
- * @property {string} title
+ * @property {string} title of a notice (message), where there is one
  * @property {string} message what to know or to do; empty where there is nothing to say
  * @property {number | null} score 0 to 100
  * @property {string} grade
@@ -60,7 +60,7 @@ const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'satur
 const SOURCES = {
   personal: 'from what this contact did',
   segment: 'from what similar contacts did',
-  default: 'the best hour for everyone: too little is known of this contact',
+  default: 'the best hour for everyone',
 };
 
 /** @type {Record<string, string>} */
@@ -70,9 +70,10 @@ const CONFIDENCE = {
   low: 'Little is known of this contact: take the score as a hint.',
 };
 
-export const HOLDOUT =
-  'In the holdout: chosen at random to get no score, so that the worth of acting on scores can be measured. ' +
-  'Treat this contact as you would without a score.';
+const HOLDOUT =
+  'Chosen at random, so that the worth of acting on predictions can be measured: treat this contact as you would ' +
+  'without one.';
+const NO_SCORE = 'The goal is reached already, or too little is known to score this contact.';
 
 /**
  * The names to ask the platform for.
@@ -83,12 +84,9 @@ export function fieldNames(settings) {
   return FIELDS.map((field) => settings.fields[field]);
 }
 
-/**
- * @param {Settings} settings
- * @returns {View}
- */
-export function loading(settings) {
-  return { ...blank(settings), state: 'loading', message: 'Loading the prediction…' };
+/** @returns {View} */
+export function loading() {
+  return { ...blank(), state: 'loading', message: 'Loading the prediction…' };
 }
 
 /**
@@ -97,11 +95,11 @@ export function loading(settings) {
  */
 export function failed(settings) {
   return {
-    ...blank(settings),
+    ...blank(),
     state: 'error',
     title: 'The prediction could not be read',
     message:
-      `${settings.account} did not give out this record's values. Try again; if it stays like this, ask your ` +
+      `${settings.account} did not give out this record's values. Reload the page; if it stays like this, ask your ` +
       'administrator whether the Leadlight properties are installed.',
   };
 }
@@ -117,10 +115,10 @@ export function view(record, settings, now) {
   const raw = (field) => record[settings.fields[field]];
   if (FIELDS.every((field) => raw(field) === undefined)) {
     return {
-      ...blank(settings),
+      ...blank(),
       state: 'denied',
       title: 'You may not see predictions',
-      message: 'Your administrator can give you access to the Leadlight properties.',
+      message: 'Your administrator can install the Leadlight properties, and give you access to them.',
     };
   }
   const score = number(raw('score'));
@@ -133,7 +131,7 @@ export function view(record, settings, now) {
   const holdout = text(raw('holdout')) === 'true';
   const { reasonsFor, reasonsAgainst, reasonsNote } = reasons(text(raw('reasons')));
   const shown = {
-    ...blank(settings),
+    ...blank(),
     score: score === null ? null : Math.round(score),
     grade: text(raw('grade')),
     probability: probability === null ? '' : percent(probability),
@@ -169,17 +167,17 @@ export function view(record, settings, now) {
       message: `It was written ${ago(age)} and looks ${settings.staleDays} days ahead. Ask for a new sync before you act on it.`,
     };
   }
-  return { ...shown, state: 'ready', message: holdout ? HOLDOUT : withoutScore(score) };
+  if (holdout) {
+    return { ...shown, state: 'ready', title: 'In the holdout', message: HOLDOUT };
+  }
+  return score === null ? { ...shown, state: 'ready', title: 'No score', message: NO_SCORE } : shown;
 }
 
-/**
- * @param {Settings} settings
- * @returns {View}
- */
-function blank(settings) {
+/** @returns {View} */
+function blank() {
   return {
     state: 'ready',
-    title: settings.goal === null ? 'Prediction' : `Prediction: ${settings.goal}`,
+    title: '',
     message: '',
     score: null,
     grade: '',
@@ -195,11 +193,6 @@ function blank(settings) {
     models: [],
     holdout: false,
   };
-}
-
-/** @param {number | null} score */
-function withoutScore(score) {
-  return score === null ? 'No score: the goal is reached already, or too little is known to score this contact.' : '';
 }
 
 /** @param {Value} value */

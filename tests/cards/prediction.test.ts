@@ -49,14 +49,14 @@ test('a prediction runs out with its horizon, not before', () => {
 
 test('who is held out has no score on purpose', () => {
   const shown = seen(RECORDS.holdout);
-  expect(shown).toMatchObject({ state: 'ready', holdout: true, score: null });
-  expect(shown.message).toContain('holdout');
+  expect(shown).toMatchObject({ state: 'ready', holdout: true, score: null, title: 'In the holdout' });
+  expect(shown.message).toContain('at random');
   expect(seen({ ...RECORDS.empty, holdout: 'true' })).toMatchObject({ state: 'empty', title: 'No score on purpose' });
 });
 
 test('a segment without a score says why there is none', () => {
   expect(seen(RECORDS.withoutScore)).toMatchObject({ state: 'ready', likely: '', reasonsFor: [] });
-  expect(seen(RECORDS.withoutScore).message).toContain('No score');
+  expect(seen(RECORDS.withoutScore).title).toBe('No score');
 });
 
 describe('values as the platforms give them', () => {
@@ -100,7 +100,7 @@ describe('values as the platforms give them', () => {
 });
 
 test('loading and failure are views too', () => {
-  expect(loading(settings)).toMatchObject({ state: 'loading', score: null });
+  expect(loading()).toMatchObject({ state: 'loading', score: null });
   expect(failed(settings).state).toBe('error');
   expect(failed(settings).message).toContain('HubSpot');
 });

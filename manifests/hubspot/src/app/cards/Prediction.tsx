@@ -22,7 +22,7 @@ import { settings } from './settings.js';
 export function Prediction() {
   const { properties, isLoading, error, refetch } = useCrmProperties(fieldNames(settings));
   if (isLoading) {
-    return <LoadingSpinner label={loading(settings).message} showLabel layout="centered" />;
+    return <LoadingSpinner label={loading().message} showLabel layout="centered" />;
   }
   if (error !== null) {
     const shown = failed(settings);
@@ -51,13 +51,8 @@ export function Prediction() {
   }
   return (
     <Flex direction="column" gap="md">
-      {shown.state === 'stale' && (
-        <Alert title={shown.title} variant="warning">
-          {shown.message}
-        </Alert>
-      )}
-      {shown.state === 'ready' && shown.message !== '' && (
-        <Alert title={shown.holdout ? 'In the holdout' : 'No score'} variant="info">
+      {shown.message !== '' && (
+        <Alert title={shown.title} variant={shown.state === 'stale' ? 'warning' : 'info'}>
           {shown.message}
         </Alert>
       )}

@@ -14,7 +14,7 @@ export default class LeadlightCard extends LightningElement {
     @api objectApiName;
 
     /** @type {import('./prediction').View} */
-    shown = loading(settings);
+    shown = loading();
 
     /** A field that the user may not see is absent from the answer: no error, as a required field would be one. */
     get optionalFields() {
@@ -48,13 +48,8 @@ export default class LeadlightCard extends LightningElement {
         return ['error', 'denied', 'empty'].includes(this.shown.state);
     }
 
-    get banner() {
-        const { state, title, message, holdout } = this.shown;
-        if (state !== 'stale' && (state !== 'ready' || message === '')) {
-            return undefined;
-        }
-        const heading = state === 'stale' ? title : holdout ? 'In the holdout' : 'No score';
-        return { heading, message, css: state === 'stale' ? 'banner warning' : 'banner' };
+    get bannerCss() {
+        return this.shown.state === 'stale' ? 'banner warning' : 'banner';
     }
 
     get hasScore() {
