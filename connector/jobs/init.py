@@ -70,7 +70,7 @@ def init(choices: Choices) -> Written:
 _CREDENTIALS = {
     "hubspot": ("export LEADLIGHT_HUBSPOT_TOKEN_FILE=/path/to/a/file/with/the/key",),
     "salesforce": (
-        "sf project deploy start --source-dir manifests/salesforce/force-app --target-org YOUR_ORG",
+        "leadlight manifest salesforce --out salesforce-app --contact-email YOU",
         "export LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE=/path/to/the/key.pem",
     ),
 }

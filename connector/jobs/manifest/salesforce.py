@@ -24,6 +24,10 @@ _CARD = f"{ROOT}/lwc/leadlightCard"
 PATH = "/webhooks/salesforce"
 INTEGRATION, READERS, NOTIFIER = "Leadlight_Integration", "Leadlight_Card", "Leadlight_Notifier"
 _PRINCIPAL = "Leadlight-Notifier"
+#: What only an org needs that tells us of changes.
+_OF_WEBHOOKS = tuple(
+    f"{ROOT}/{part}/" for part in ("classes", "externalCredentials", "namedCredentials", "objects/Leadlight_Settings__c")
+)
 #: Fields in a message: the record is read afresh, they only date the change.
 _TOLD = ("Id", "SystemModstamp")
 #: Parts by their folders, for package.xml. What lies one level deeper is a part of its folder.
@@ -60,15 +64,20 @@ class Org:
 def project(
     settings: Settings, ours: Sequence[Property], card: Card, contact_email: str | None, outbound_user: str | None
 ) -> Org:
-    """All files. Raises BadSetting naming what is missing: public_url, an address to write to, a secret."""
-    if settings.public_url is None or urlsplit(settings.public_url).scheme != "https":
-        raise BadSetting(
-            "Salesforce calls an https:// address only: set public_url (LEADLIGHT_PUBLIC_URL) to the service's."
-        )
+    """All files; without public_url none that calls us. Raises BadSetting naming what is missing."""
     if contact_email is None:
         raise BadSetting("A Salesforce app names whom to write to: add --contact-email you@your-company.example.")
-    fills = {"contact_email": contact_email, "public_url": settings.public_url.rstrip("/")}
-    files = {path: _filled(path, text, fills) for path, text in read_tree("salesforce").items()}
+    service = settings.public_url
+    if service is None and outbound_user is not None:
+        raise BadSetting("Outbound messages need public_url (LEADLIGHT_PUBLIC_URL), the address of the service.")
+    if service is not None and urlsplit(service).scheme != "https":
+        raise BadSetting(f"public_url = {service}: Salesforce calls an https:// address only.")
+    fills = {"contact_email": contact_email, "public_url": str(service).rstrip("/")}
+    files = {
+        path: _filled(path, text, fills)
+        for path, text in read_tree("salesforce").items()
+        if service is not None or not path.startswith(_OF_WEBHOOKS)
+    }
     version = json.loads(files["sfdx-project.json"])["sourceApiVersion"]
     spec = read_toml("salesforce", "fields.toml")
     for object_name in spec["objects"]:
@@ -76,11 +85,15 @@ def project(
             path = f"{ROOT}/objects/{object_name}/fields/{field_name(one.name)}.field-meta.xml"
             files[path] = document("CustomField", custom_field(one, spec))
     for name, content in permission_sets(ours, spec["objects"]).items():
+        if service is None and name == NOTIFIER:
+            continue
         files[f"{ROOT}/permissionsets/{name}.permissionset-meta.xml"] = document("PermissionSet", content)
     files[f"{_CARD}/settings.js"] = card.module()
     files[f"{_CARD}/prediction.js"] = card.logic()
     secret: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    if service is None:
+        notes = ("public_url is not set: no callouts, records are rescored on schedule only.",)
     if outbound_user is not None:
         secret = _outbound(settings, spec["objects"], outbound_user, version)
         notes = (
@@ -106,7 +119,7 @@ def custom_field(one: Property, spec: Mapping[str, Any]) -> list[Element]:
     """CustomField of one of our properties: the type's keys, then the property's own."""
     base = next(entry.name for entry in properties() if entry.salesforce == one.salesforce)
     shape = {**spec["types"][one.type], **spec["properties"].get(base, {})}
-    if shape["type"] not in ("Number",):
+    if shape["type"] != "Number":
         shape = {key: value for key, value in shape.items() if key not in ("precision", "scale")}
     content: list[Element] = [
         ("fullName", field_name(one.name)),
