@@ -79,8 +79,9 @@ class Done:
 
 
 def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
-    """Follow hints up. JSON: contacts, scored, changed, values, unchanged, held, failed, gone, erased; `left`: keys
-    of hints to be tried again; `elsewhere`: hints that the next poll follows up; reasons; milliseconds by step.
+    """Follow hints up. JSON: contacts, scored, changed, values, unchanged, held, failed, gone, erased; `left`:
+    keys of hints to be tried again; `elsewhere`: hints that the next poll follows up; reasons; milliseconds by
+    step.
 
     Stopped anywhere and called again with the same hints, it ends the same. Raises TryLater (all hints are to be
     tried again) when the platform cannot be reached, BadSetting for a platform that has no webhooks.

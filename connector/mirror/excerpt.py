@@ -3,7 +3,8 @@
 What a predictor may look at when it scores a contact is bounded (`scoring.predictors.base.Predictor.score`): the
 contact's own rows, its company, its deals, the contacts of the same company with what they did of late, and
 whether contacts of the same person object. These rows are copied out of storage by ids, so that the cost grows
-with the contacts asked for; of the events alone one column is scanned.
+with the contacts asked for; of the events alone one column is scanned. What an event says beside (`properties`)
+no predictor reads when it scores: it is left out, for it would cost as much as all else of the events.
 """
 
 from collections.abc import Collection
@@ -31,6 +32,8 @@ _AROUND = {
     "_purchases": "select purchase_id as id from store.purchases where contact_id in (from _own)",
     "_changed": "select contact_id as id from _own union from _companies union from _deals",
 }
+
+_UNREAD = ("events", "properties")
 
 _WHERE = {
     "contact_addresses": "contact_id in (from _own)",
@@ -100,7 +103,8 @@ def _fill(
 
 
 def _columns(table: str) -> str:
-    return ", ".join(column.name for column in TABLES[table])
+    names = [column.name for column in TABLES[table]]
+    return ", ".join("null::varchar as properties" if (table, one) == _UNREAD else one for one in names)
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> None:
