@@ -24,7 +24,7 @@ AS_OF = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
-    """A market as HubSpot tells of it, in which some contacts are one person, and half of those persons objected once."""
+    """A market as HubSpot tells of it, in which some contacts are one person, of whom half objected once."""
     options = SandboxOptions(contacts=700, seed=5, search_lag=0.0, rate=Rate(100_000, 10.0))
     with Sandbox(options) as box:
         platform = HubSpot(SecretStr(box.token), box.base_url)
