@@ -179,7 +179,7 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     with done.step("compute"):
         done.scored += compute(run, trained, as_of, _FRESH)
     batch = run.at(as_of, _ABOUT)
-    scored = Scored(trained, run.mirror.predictions(_ABOUT), 0)
+    scored = Scored(trained, _standing_values(run, trained), 0)
     try:
         names = passed_names(batch, scored)
     except Refused as refusal:
@@ -190,6 +190,17 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     if rows.num_rows:
         with done.step("write"):
             _write(batch, scored, rows, done)
+
+
+def _standing_values(run: Run, trained: Trained) -> pa.Table:
+    """What was last computed for the contacts, with a column for every property of the models: one that nobody of
+    them has is cleared where it stands."""
+    found = run.mirror.predictions(_ABOUT)
+    for task in run.tasks():
+        for name in task.names(run.settings.prefix).values() if task.key in trained.models else ():
+            if name not in found.column_names:
+                found = found.append_column(name, pa.nulls(found.num_rows, pa.string()))
+    return found
 
 
 def _table(run: Run, name: str, contacts: str) -> None:

@@ -29,7 +29,10 @@ def read(reading: Reading, asked: Sequence[Asked], concurrency: int) -> Iterator
     found = _records(reading, ids, concurrency)
     linked = [one.contact_id for one in asked if one.associations and one.contact_id in found]
     records = _with_companies(reading, found, linked)
-    news, echoes = contacts.sort_out(reading, records)
+    # associations move no modified date: what looks like our own write may have another company now
+    maybe = [record for record in records if str(record["id"]) not in linked]
+    news, echoes = contacts.sort_out(reading, maybe)
+    news += [record for record in records if str(record["id"]) in linked]
     page = contacts.page(reading, news, None, _removed(reading, asked, found))
     yield replace(page, stream=STREAM, echoes=echoes)
     if linked:
