@@ -41,7 +41,13 @@ class Sandbox:
         self._thread: threading.Thread | None = None
         self.webhooks: Webhooks | None = None
         if self.options.webhooks:
-            self.webhooks = Webhooks(self.options.webhooks, account.CLIENT_SECRET, self.state.facts.id)
+            self.webhooks = Webhooks(
+                self.options.webhooks,
+                account.CLIENT_SECRET,
+                self.state.facts.id,
+                faults=Faults.of(self.options.faults).webhooks,
+                seed=self.options.seed,
+            )
             self.state.listeners.append(self.webhooks.hear)
 
     def __enter__(self) -> "Sandbox":

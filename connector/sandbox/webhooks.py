@@ -6,10 +6,11 @@ import hmac
 import itertools
 import json
 import logging
+import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 from typing import Any
@@ -26,6 +27,8 @@ BATCH, CONCURRENT, TIMEOUT_SECONDS = 100, 10, 5.0
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
 #: Changes come one by one; those of a moment travel together.
 _GATHER_SECONDS = 0.05
+#: How late a late event is, at most.
+_LATE_SECONDS = 3.0
 _FLAGS = {"creation": "CREATED", "deletion": "DELETED"}
 #: What the URI is decoded of before it is signed; anything else stays as it is.
 _DECODED = {
@@ -52,7 +55,11 @@ class Webhooks:
         portal_id: int,
         delays: Sequence[float] = DELAYS,
         clock: Callable[[], int] = times.now_ms,
+        faults: Mapping[str, float] | None = None,
+        seed: int = 0,
     ) -> None:
+        self._faults, self._random = dict(faults or {}), random.Random(seed)  # noqa: S311 - a dice, not a secret
+        self._late: list[tuple[float, int, dict[str, Any]]] = []
         self._url, self._secret, self._portal_id = url, secret, portal_id
         self._delays, self._clock = tuple(delays), clock
         self._fresh: deque[dict[str, Any]] = deque()
@@ -80,9 +87,19 @@ class Webhooks:
 
     def hear(self, change: Change) -> None:
         """Take note of a change; it is sent soon."""
+        event = self._event(change)
         with self._wake:
-            self._fresh.append(self._event(change))
+            for _ in range(2 if self._befalls("webhook-repeat") else 1):
+                if self._befalls("webhook-late"):
+                    due = time.monotonic() + _LATE_SECONDS * self._random.random()
+                    heappush(self._late, (due, next(self._numbers), event))
+                else:
+                    self._fresh.append(event)
             self._wake.notify()
+
+    def _befalls(self, fault: str) -> bool:
+        chance = self._faults.get(fault, 0.0)
+        return bool(chance) and self._random.random() < chance
 
     def _event(self, change: Change) -> dict[str, Any]:
         number = next(self._numbers)
@@ -98,6 +115,9 @@ class Webhooks:
             "changeSource": change.source.type,
             **change.more,
         }
+        if change.kind == "associationChange":
+            # names both ends instead
+            del event["objectId"]
         named = change.object in ("contacts", "companies", "deals")
         type_id, single = OBJECTS[change.object]
         event["subscriptionType"] = f"{single if named else 'object'}.{change.kind}"
@@ -114,12 +134,14 @@ class Webhooks:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._stopped or self._fresh or self._until_retry() == 0.0):
-                    self._wake.wait(self._until_retry())
+                while not (self._stopped or self._fresh or self._until_due() == 0.0):
+                    self._wake.wait(self._until_due())
                 if self._stopped:
                     return
             time.sleep(_GATHER_SECONDS)
             with self._wake:
+                while self._late and self._late[0][0] <= time.monotonic():
+                    self._fresh.append(heappop(self._late)[2])
                 batches = [self._next_batch() for _ in range(-(-len(self._fresh) // BATCH))]
                 due = []
                 while self._retries and self._retries[0][0] <= time.monotonic():
@@ -129,11 +151,16 @@ class Webhooks:
             for _, _, attempt, batch in due:
                 self._again.submit(self._send, batch, attempt)
 
-    def _until_retry(self) -> float | None:
-        return max(0.0, self._retries[0][0] - time.monotonic()) if self._retries else None
+    def _until_due(self) -> float | None:
+        """Seconds until a retry or a late event is due; None when nothing waits."""
+        due = [waiting[0][0] for waiting in (self._retries, self._late) if waiting]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _next_batch(self) -> list[dict[str, Any]]:
-        return [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
+        batch = [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
+        if self._befalls("webhook-shuffle"):
+            self._random.shuffle(batch)
+        return batch
 
     def _send(self, batch: list[dict[str, Any]], attempt: int) -> None:
         body = json.dumps([{**event, "attemptNumber": attempt} for event in batch]).encode()
