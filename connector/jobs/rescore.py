@@ -221,7 +221,8 @@ def _instant(run: Run) -> datetime:
     now = present()
     if newest is None or newest[0] is None:
         return now
-    return max(now, min(newest[0].replace(microsecond=0) + timedelta(seconds=1), now + _AHEAD))
+    latest: datetime = newest[0].replace(microsecond=0) + timedelta(seconds=1)
+    return max(now, min(latest, now + _AHEAD))
 
 
 def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> int:

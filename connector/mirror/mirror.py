@@ -63,7 +63,7 @@ class Mirror:
         self.rollbacks = Rollbacks(connection)
         self.plans = Plans(connection)
         #: People who were erased.
-        self.erased = Erased(connection, self.folder) if self._main is self else self._main.erased
+        self.erased: Erased = Erased(connection, self.folder) if self._main is self else self._main.erased
         #: News up to this number were before the eyes of whoever took the last engine.
         self._engine_saw: int | None = None
         self._snapshot: tuple[int, tuple[str, ...]] | None = None
