@@ -103,10 +103,11 @@ def rescored(
 
 
 #: What storage asks for beside canonical columns.
-_STORED = dict.fromkeys(
-    ("contacts", "companies", "deals"),
-    ", timestamp '2026-01-01' as first_seen_at, timestamp '2026-01-01' as seen_at",
-) | {"property_definitions": ", timestamp '2026-01-01' as known_since"}
+_SEEN = ", timestamp '2026-01-01' as first_seen_at, timestamp '2026-01-01' as seen_at"
+_STORED = {
+    **dict.fromkeys(("contacts", "companies", "deals"), _SEEN),
+    "property_definitions": ", timestamp '2026-01-01' as known_since",
+}
 
 
 def main() -> None:
