@@ -78,11 +78,12 @@ def _fill(
     }
     for table, rows in chosen.items():
         _keep(beside, table, views.typed(beside, table, text_columns, rows))
+    _keep(beside, "_changes", "select * from store.property_history where object_id in (from _changed)")
     _keep(
         beside,
         "property_history",
         views.history(
-            "(select * from store.property_history where object_id in (from _changed))",
+            "_changes",
             {
                 "contacts": "(select * from store.contacts where contact_id in (from _own))",
                 "companies": chosen["companies"],
