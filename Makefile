@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test lint bench soak lock clean
+.PHONY: install demo test lint bench soak lock clean browser axe
 .DEFAULT_GOAL := install
 
 install: $(VENV)/.installed
@@ -26,7 +26,20 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# The browser tests need Debian's Chromium and axe-core (by npm, checked against its lock file).
+browser:
+	@test -x /usr/bin/chromium || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } \
+		|| { echo "The browser tests need /usr/bin/chromium: install it (apt-get install chromium)." >&2; exit 1; }
+
+axe: tests/browser/node_modules/axe-core/axe.min.js
+
+tests/browser/node_modules/axe-core/axe.min.js: tests/browser/package-lock.json
+	@command -v npm >/dev/null || { echo "make test needs npm (Node.js), for the browser tests only." >&2; exit 1; }
+	@cd tests/browser && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+test: lint browser axe
 	$(BIN)/pytest -q -n $(WORKERS) -m "not soak"
 
 bench: install

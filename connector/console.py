@@ -1,6 +1,6 @@
 """What a person reads in the terminal: progress, tables, one clear line for trouble. All of it on stderr."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -240,8 +240,30 @@ def _lead_score(figures: Mapping[str, Any]) -> None:
         f"Calibration error {figures['calibration_error']:.4f} (a perfect model of this size: up to "
         f"{figures['calibration_limit']:.4f})."
     )
+    plain = figures["intervals"]
+    say(f"  Average precision {interval(plain['average_precision'])}, Brier score {interval(plain['brier'], 4)}.")
     for leak in figures["leaks"]:
         say(f"  Left out, {leak['action']}: {leak['property']}: {leak['why']}")
+    _by_month(figures.get("by_month", ()))
+
+
+def _by_month(months: Sequence[Mapping[str, Any]]) -> None:
+    """How often the goal was reached by month, and how the model did in the months that tested it."""
+    if len(months) < 2:
+        return
+    table = Table("Contacts as of", "Rows", "Reached the goal", "Foretold", "AUC", "Calibration error")
+    for month in months:
+        row = [month["month"], f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
+        if month["tested"] and month["auc"]["value"] is not None:
+            row += [
+                f"{month['mean_probability']:.1%}",
+                interval(month["auc"]),
+                f"{month['calibration_error']:.4f}",
+            ]
+        else:
+            row += ["taught", "", ""]
+        table.add_row(*row)
+    console.print(table)
 
 
 def _send_time(figures: Mapping[str, Any]) -> None:
@@ -265,12 +287,24 @@ def _share(figure: Any) -> str:
 
 
 def _segments(figures: Mapping[str, Any]) -> None:
-    table = Table("Segment", "Contacts")
-    for segment, size in figures["sizes"].items():
-        table.add_row(escape(str(figures["names"].get(segment, segment))), f"{size:,}")
+    valued = any(one["value"] is not None for one in figures["segments"])
+    table = Table(
+        "Segment", "Contacts", "Reached the goal", *(["Worth each"] if valued else []), "Best reached by"
+    )
+    for one in figures["segments"]:
+        rate = "" if one["conversion_rate"] is None else f"{one['conversion_rate']:.1%}"
+        worth = "" if one["value"] is None else f"{one['value']:,.0f}"
+        row = [escape(one["name"]), f"{one['contacts']:,}", rate, *([worth] if valued else [])]
+        table.add_row(*row, one["reached_by"] or "")
     console.print(table)
-    stability = figures["stability"]
+    stability, membership = figures["stability"], figures["membership"]
     say(f"  {figures['k']} segments, stability {stability['value']:.2f} (at least {stability['low']:.2f}).")
+    say(
+        f"  {membership['moved_share']:.1%} of those known changed segment since the start of the month; "
+        f"{membership['stale_share']:.1%} stay in theirs though another is nearer now."
+    )
+    if figures["gone"]:
+        say(f"  No longer there: {', '.join(map(str, figures['gone'].values()))}.")
 
 
 def heading(text: str) -> None:

@@ -301,10 +301,14 @@ class Platform(Protocol):
     """A marketing platform: where contacts come from and predictions go."""
 
     name: str
-    #: Contacts per write call.
+    #: Contacts per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
     batch_size: int
     #: Calls that may run at once.
     concurrency: int
+
+    def batch_for(self, contacts: int) -> int:
+        """Contacts per call of `write` and `read_ours` where so many are concerned: `batch_size`, unless the
+        platform has another way for many."""
 
     def account(self) -> Account:
         """Whose data this is. Raises BadCredentials. Costs at most one call, remembered."""
@@ -323,10 +327,10 @@ class Platform(Protocol):
         """
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
-        """Write at most `batch_size` contacts; one outcome for each, in order. Thread-safe, idempotent."""
+        """Write at most `batch_for` contacts; one outcome for each, in order. Thread-safe, idempotent."""
 
     def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
-        """The present values of our properties; None for a contact that is gone. At most `batch_size` ids."""
+        """The present values of our properties; None for a contact that is gone. At most `batch_for` ids."""
 
     def calls(self) -> Mapping[str, int]:
         """Calls made so far, by 'METHOD /path/template'."""

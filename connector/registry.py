@@ -6,6 +6,8 @@ from connector.errors import BadSetting
 from connector.platform import Platform
 from connector.platforms.files.platform import FilesPlatform
 from connector.platforms.hubspot.platform import HubSpot
+from connector.platforms.salesforce.client.auth import Credentials
+from connector.platforms.salesforce.platform import Salesforce
 from connector.settings import Settings
 
 
@@ -32,7 +34,41 @@ def _hubspot(settings: Settings) -> Platform:
     )
 
 
-PLATFORMS: Mapping[str, Callable[[Settings], Platform]] = {"files": _files, "hubspot": _hubspot}
+def _salesforce(settings: Settings) -> Platform:
+    key, secret = settings.salesforce_private_key, settings.salesforce_client_secret
+    missing = [
+        f"LEADLIGHT_SALESFORCE_{name}"
+        for name, value in (
+            ("BASE_URL (your My Domain host, https://….my.salesforce.com)", settings.salesforce_base_url),
+            ("CLIENT_ID (the app's consumer key)", settings.salesforce_client_id),
+            ("PRIVATE_KEY_FILE or LEADLIGHT_SALESFORCE_CLIENT_SECRET_FILE", key or secret),
+            ("USERNAME (of the integration user, for the private key)", settings.salesforce_username or not key),
+        )
+        if not value
+    ]
+    if missing:
+        raise BadSetting(f"Salesforce needs {', '.join(missing)}.")
+    return Salesforce(
+        Credentials(
+            str(settings.salesforce_client_id),
+            secret,
+            settings.salesforce_username,
+            key,
+            settings.salesforce_audience,
+        ),
+        str(settings.salesforce_base_url),
+        version=settings.salesforce_api_version,
+        share=1.0 - settings.spare_calls,
+        lookback_seconds=60 * settings.lookback_minutes,
+        flags=settings.holdout is not None,
+    )
+
+
+PLATFORMS: Mapping[str, Callable[[Settings], Platform]] = {
+    "files": _files,
+    "hubspot": _hubspot,
+    "salesforce": _salesforce,
+}
 
 
 def connect(settings: Settings) -> Platform:
@@ -40,7 +76,8 @@ def connect(settings: Settings) -> Platform:
     name = settings.platform or ("files" if settings.mapping is not None else None)
     if name is None:
         raise BadSetting(
-            'No platform is chosen: set platform = "hubspot" in leadlight.toml (or LEADLIGHT_PLATFORM), '
-            "or add --platform files --mapping mapping.toml. To look around first: leadlight demo."
+            'No platform is chosen: set platform = "hubspot" or "salesforce" in leadlight.toml (or '
+            "LEADLIGHT_PLATFORM), or add --platform files --mapping mapping.toml. "
+            "To look around first: leadlight demo."
         )
     return PLATFORMS[name](settings)

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connector.errors import BadSetting
+
+#: Where contacts may be.
+PlatformName = Literal["hubspot", "salesforce", "files"]
+PLATFORM_NAMES: tuple[str, ...] = get_args(PlatformName)
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -44,7 +48,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEADLIGHT_", extra="forbid", frozen=True)
 
-    platform: Literal["hubspot", "files"] | None = None
+    platform: PlatformName | None = None
     state_dir: Path = Path(".leadlight")
     public_url: str | None = None
     #: mapping.toml of the files platform; its [goal] is used where leadlight.toml has none.
@@ -55,9 +59,11 @@ class Settings(BaseSettings):
     hubspot_client_secret: SecretStr | None = None
     hubspot_api_version: str = "2026-09"
 
+    #: The org's My Domain host, https://….my.salesforce.com.
     salesforce_base_url: str | None = None
     salesforce_client_id: str | None = None
     salesforce_client_secret: SecretStr | None = None
+    salesforce_api_version: str = Field(default="v68.0", pattern=r"^v(5[3-9]|[6-9][0-9])\.0$")
     salesforce_username: str | None = None
     salesforce_audience: str | None = None
     salesforce_private_key: SecretStr | None = None
@@ -117,9 +123,11 @@ class Settings(BaseSettings):
     #: The same, and the report gives its verdict after so many weeks.
     shadow_weeks: int | None = Field(default=None, ge=1, le=52)
 
-    @field_validator("hubspot_base_url")
+    @field_validator("hubspot_base_url", "salesforce_base_url", "salesforce_audience")
     @classmethod
-    def _https_beyond_loopback(cls, value: str) -> str:
+    def _https_beyond_loopback(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme == "https" and parts.hostname:
             return value.rstrip("/")

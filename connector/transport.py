@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import requests
@@ -41,6 +41,14 @@ class Secret(Protocol):
     def get_secret_value(self) -> str: ...
 
 
+@runtime_checkable
+class Renewable(Protocol):
+    """A token that expires and can be had anew."""
+
+    def refused(self, used: str) -> None:
+        """The platform answered 401 to this token: the next `get_secret_value` gets another one."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One request. `template` is what it is counted and named by, `path` where it goes."""
@@ -53,6 +61,11 @@ class Call:
     repeatable: bool = True
     params: Mapping[str, Any] | None = None
     json: Any = None
+    #: A body that is no JSON; its media type stands in `headers`.
+    data: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: The answer is no JSON either: `Reply.body` is bytes.
+    raw: bool = False
     #: Error statuses that the caller reads itself.
     accept: tuple[int, ...] = ()
 
@@ -68,6 +81,7 @@ class Reply:
     status: int
     body: Any
     request_id: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,9 +89,11 @@ class Problem:
     """What an error body says, in the platform's codes; no text, which may hold personal data."""
 
     code: str | None = None
-    #: The budget that a 429 speaks of.
+    #: The budget that a 429 speaks of, or what else the rules tell failures of one status apart by.
     policy: str | None = None
     scopes: tuple[str, ...] = ()
+    #: A call limit is used up, whatever the status.
+    spent: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +159,10 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """What the user calls the platform."""
+
+    @property
+    def credentials(self) -> str:
+        """The settings that hold the credentials, for messages."""
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -219,7 +239,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        token: Secret,
+        token: Secret | None,
         dialect: Dialect,
         limits: Mapping[str, Mapping[str, Any]],
         *,
@@ -230,7 +250,7 @@ class Transport:
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         self._base_url = check_base_url(base_url)
-        self._auth = _Bearer(token)
+        self._token, self._auth = token, None if token is None else _Bearer(token)
         self._dialect, self._clock, self._sleep, self._timeout = dialect, clock, sleep, timeout
         self.budgets = Budgets(limits, share=share, clock=clock, ticks=ticks, sleep=sleep)
         self._local = threading.local()
@@ -295,6 +315,8 @@ class Transport:
                 self._base_url + call.path,
                 params=call.params,
                 json=call.json,
+                data=call.data,
+                headers=call.headers,
                 timeout=self._timeout,
                 allow_redirects=False,
             )
@@ -303,16 +325,22 @@ class Transport:
         except requests.exceptions.RequestException:
             return _Answer(Failure("connection", repeatable=call.repeatable, attempt=attempt))
         self._learn(call, response)
+        if response.status_code == 401 and isinstance(self._token, Renewable):
+            self._token.refused(response.request.headers.get("Authorization", "").removeprefix("Bearer "))
         return self._read(call, response, attempt)
 
     def _read(self, call: Call, response: requests.Response, attempt: int) -> Reply | _Answer:
         status = response.status_code
+        if status < 300 and call.raw:
+            return Reply(
+                status, response.content, self._dialect.request_id(response.headers, {}), response.headers
+            )
         body, garbled = _json(response)
         request_id = self._dialect.request_id(response.headers, body)
         if status < 300 and garbled:
             return _Answer(Failure("garbled", repeatable=call.repeatable, attempt=attempt), request_id=request_id)
         if status < 300 or status in call.accept:
-            return Reply(status, body, request_id)
+            return Reply(status, body, request_id, response.headers)
         problem = self._dialect.problem(body)
         failure = Failure(
             "status", status, problem.policy, _retry_after(response.headers), call.repeatable, attempt
@@ -337,11 +365,12 @@ class Transport:
             why = {"unsent": "could not be reached", "connection": "broke the connection or did not answer"}
             text = f"{name} {why.get(failure.trouble, 'sent an answer that is no JSON')}: {call.name}."
             return PlatformDown(text, answer.request_id)
-        if failure.status == 429 or failure.retry_after:
+        if failure.status == 429 or failure.retry_after or problem.spent:
             return BudgetSpent(f"{what}; the run can go on later.", self._resume_at(failure))
         if failure.status in (401, 530):
-            setting = f"LEADLIGHT_{name.upper()}_TOKEN"
-            return BadCredentials(f"{what}: the token in {setting} is wrong, expired or revoked.")
+            return BadCredentials(
+                f"{what}: the token in {self._dialect.credentials} is wrong, expired or revoked."
+            )
         if failure.status == 403:
             scope = " ".join(problem.scopes) or "unknown"
             return MissingScope(f"{what}: the token lacks the scope {scope}.", scope)

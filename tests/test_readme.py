@@ -8,6 +8,7 @@ from typer.main import get_command
 import manifests
 from connector.cli import app
 from connector.platforms.hubspot.client.paths import ENDPOINTS
+from connector.platforms.salesforce.client.paths import ENDPOINTS as SALESFORCE_ENDPOINTS
 from connector.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_endpoint_is_in_the_table_and_the_other_way_round() -> None:
     listed = set(re.findall(r"^\| `((?:GET|POST|PATCH|PUT|DELETE) /[^`]+)`", README, re.MULTILINE))
     assert listed == {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+
+
+def test_every_endpoint_of_salesforce_is_in_its_page_and_the_other_way_round() -> None:
+    page = (ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `((?:GET|POST|PATCH|PUT|DELETE) /[^`]+)`", page, re.MULTILINE))
+    assert listed == {f"{endpoint.method} {endpoint.path}" for endpoint in SALESFORCE_ENDPOINTS}
+    limits = manifests.read_toml("salesforce", "limits.toml")
+    assert f"| {limits['pages']['bulk']:,} |" in page
+    assert f"| {limits['ingest']['rows']:,} |" in page
+    assert f"Up to {limits['pages']['rest']:,} rows go by REST" in page
 
 
 def test_the_limits_in_the_table_are_those_in_the_manifest() -> None:

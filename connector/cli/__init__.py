@@ -6,7 +6,7 @@ import sys
 import typer
 
 from connector import console
-from connector.cli import account, explaining, history, measuring, models, people, pipeline, trying
+from connector.cli import account, explaining, history, measuring, models, people, pipeline, reporting, trying
 
 app = typer.Typer(
     name="leadlight",
@@ -25,6 +25,7 @@ COMMANDS = (
     pipeline.score,
     pipeline.push,
     explaining.explain,
+    reporting.report,
     models.models,
     account.init,
     account.doctor,

@@ -18,6 +18,7 @@ from connector.cli.answering import (
 )
 from connector.cli.asking import Yes, ask, at_terminal, confirm, somebody_decides
 from connector.errors import BadSetting
+from connector.settings import PLATFORM_NAMES
 
 if TYPE_CHECKING:
     from connector.platforms.files.proposing import Proposal
@@ -80,10 +81,12 @@ def _platform(given: str | None, file: Path | None, *, yes: bool) -> str:
     given = given or os.environ.get("LEADLIGHT_PLATFORM") or ("files" if file is not None else None)
     if given is None and not yes:
         if not at_terminal():
-            raise BadSetting("There is no terminal to ask at: add --platform hubspot or files, or --yes.")
-        given = ask("Where are your contacts? hubspot or files", "hubspot")
-    if given not in (None, "hubspot", "files"):
-        raise BadSetting(f"--platform {given}: known platforms are hubspot and files.")
+            raise BadSetting(
+                "There is no terminal to ask at: add --platform hubspot, salesforce or files, or --yes."
+            )
+        given = ask("Where are your contacts? hubspot, salesforce or files", "hubspot")
+    if given not in (None, *PLATFORM_NAMES):
+        raise BadSetting(f"--platform {given}: known platforms are {', '.join(PLATFORM_NAMES)}.")
     return given or "hubspot"
 
 

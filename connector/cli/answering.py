@@ -14,14 +14,14 @@ import typer
 
 from connector import console
 from connector.errors import BadSetting, BudgetSpent, LeadlightError, Refused
-from connector.settings import Settings, load
+from connector.settings import PLATFORM_NAMES, Settings, load
 from scoring.errors import ModelMismatch, UsageError
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: leadlight.toml, if there).")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end; prose stays on stderr.")]
-PlatformName = Annotated[str | None, typer.Option("--platform", help="hubspot or files.")]
+PlatformName = Annotated[str | None, typer.Option("--platform", help="hubspot, salesforce or files.")]
 Mapping = Annotated[Path | None, typer.Option("--mapping", help="mapping.toml of the files platform.")]
 AsOf = Annotated[
     str | None,
@@ -93,8 +93,8 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def chosen(config: Path | None, platform: str | None, mapping: Path | None) -> Settings:
-    if platform not in (None, "hubspot", "files"):
-        raise BadSetting(f"--platform {platform}: known platforms are hubspot and files.")
+    if platform not in (None, *PLATFORM_NAMES):
+        raise BadSetting(f"--platform {platform}: known platforms are {', '.join(PLATFORM_NAMES)}.")
     return load(config, {"platform": platform, "mapping": mapping})
 
 

@@ -14,7 +14,7 @@ from connector.errors import BadSetting
 
 
 def sandbox(
-    platform: Annotated[str, typer.Argument(help="hubspot")],
+    platform: Annotated[str, typer.Argument(help="hubspot or salesforce")],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
     source: Annotated[Path | None, typer.Option("--from", help="Serve the contacts of this mapping.toml.")] = None,
     contacts: Annotated[int, typer.Option("--contacts", min=1, help="Size of the made-up market.")] = 2000,
@@ -38,15 +38,18 @@ def sandbox(
         leadlight sandbox hubspot --port 8801 --contacts 5000 --seed 1
 
         leadlight sandbox hubspot --port 8801 --from mapping.toml --rate 190/10s --fault 503=0.01
+
+        leadlight sandbox salesforce --port 8802 --contacts 5000 --fault lock=0.01
     """
     from connector.sandbox.options import SandboxOptions, parse_fault, parse_rate
     from connector.sandbox.server import run
 
     with answering(False):
-        if platform != "hubspot":
-            raise BadSetting(f"sandbox {platform}: there is a sandbox for hubspot.")
+        if platform not in ("hubspot", "salesforce"):
+            raise BadSetting(f"sandbox {platform}: there is one for hubspot and one for salesforce.")
         run(
             SandboxOptions(
+                platform="salesforce" if platform == "salesforce" else "hubspot",
                 port=port,
                 mapping=source,
                 contacts=contacts,

@@ -7,7 +7,7 @@ import duckdb
 
 from connector.jobs.people import Person, columns_by_table
 from connector.jobs.run import Run
-from connector.jobs.traces import pattern
+from connector.jobs.traces import meant_in, pattern
 from connector.mirror.sql import transaction
 from scoring.engine import literal, quoted
 
@@ -74,7 +74,7 @@ def _rename_persons(connection: duckdb.DuckDBPyConnection, person: Person) -> No
 
 def _blank(connection: duckdb.DuckDBPyConnection, table: str, column: str, person: Person) -> int:
     """Put a word in the place of the address (or the distinctive id) in the texts of other rows."""
-    wanted = pattern(person)
+    wanted = pattern(meant_in(column, person))
     if wanted is None:
         return 0
     name = quoted(column)

@@ -5,10 +5,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from connector.errors import BadSetting
 from connector.platforms.files.proposing import Proposal
+from connector.settings import PlatformName
 from scoring.goals import Goal
 
 #: What a goal may look like on the command line.
@@ -19,7 +20,7 @@ GOALS = "deal_won, purchase, lifecycle_stage:customer, event:form_submit, or COL
 class Choices:
     """What the user answered."""
 
-    platform: Literal["hubspot", "files"]
+    platform: PlatformName
     #: A `[goal]` table; None: the data decide.
     goal: Mapping[str, Any] | None
     #: Where the settings go.
@@ -66,6 +67,15 @@ def init(choices: Choices) -> Written:
     return Written(tuple(files), _next(choices))
 
 
+_CREDENTIALS = {
+    "hubspot": ("export LEADLIGHT_HUBSPOT_TOKEN_FILE=/path/to/a/file/with/the/key",),
+    "salesforce": (
+        "sf project deploy start --source-dir manifests/salesforce/force-app --target-org YOUR_ORG",
+        "export LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE=/path/to/the/key.pem",
+    ),
+}
+
+
 def _next(choices: Choices) -> tuple[str, ...]:
     config = "" if choices.config == Path("leadlight.toml") else f" --config {choices.config}"
     if choices.platform == "files":
@@ -75,19 +85,30 @@ def _next(choices: Choices) -> tuple[str, ...]:
             f"leadlight score{config} --out scores.csv",
         )
     return (
-        "export LEADLIGHT_HUBSPOT_TOKEN_FILE=/path/to/a/file/with/the/key",
+        *_CREDENTIALS[choices.platform],
         f"leadlight doctor{config}",
         f"leadlight evaluate{config}",
         f"leadlight sync{config} --dry-run",
     )
 
 
+#: The settings that name the files of secrets.
+_SECRETS = {
+    "files": "LEADLIGHT_HUBSPOT_TOKEN_FILE",
+    "hubspot": "LEADLIGHT_HUBSPOT_TOKEN_FILE",
+    "salesforce": "LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE",
+}
+
+#: A property in which people keep a score of today.
+_SCORES = {"files": "hubspotscore", "hubspot": "hubspotscore", "salesforce": "Lead_Score__c"}
+
+
 def settings_text(choices: Choices) -> str:
     """`leadlight.toml`. A line that begins with `#` and a key is that key's default or an example."""
     lines = [
         "# Settings of Leadlight. LEADLIGHT_<KEY> in the environment wins over a line here.",
-        "# Secrets never stand here: put the token into a file that only you can read, and its path into",
-        "# LEADLIGHT_HUBSPOT_TOKEN_FILE.",
+        "# Secrets never stand here: put each into a file that only you can read, and its path into",
+        f"# {_SECRETS[choices.platform]}.",
         "",
         f"platform = {_toml(choices.platform)}",
     ]
@@ -103,15 +124,24 @@ def settings_text(choices: Choices) -> str:
         "#excluded = []",
         "#trusted = []",
         "# The property that holds the score you use today: the model has to beat it.",
-        '#compare_to = "hubspotscore"',
+        f"#compare_to = {_toml(_SCORES[choices.platform])}",
         "# Zone of contacts without one.",
         '#timezone = "UTC"',
     ]
-    if choices.platform == "hubspot":
+    if choices.platform == "salesforce":
         lines += [
-            "# Share of HubSpot's call limits that is left to your other integrations.",
+            "# The org: its My Domain host, the app's consumer key, and the integration user's name.",
+            '#salesforce_base_url = "https://YOUR-DOMAIN.my.salesforce.com"',
+            '#salesforce_client_id = "…"',
+            '#salesforce_username = "leadlight@your-company.example"',
+        ]
+    if choices.platform != "files":
+        names = {"hubspot": ("HubSpot", "leadlight_score"), "salesforce": ("Salesforce", "Leadlight_Score__c")}
+        platform, score = names[choices.platform]
+        lines += [
+            f"# Share of {platform}'s call limits that is left to your other integrations.",
             "#spare_calls = 0.1",
-            "# Our properties are called leadlight_score and so on.",
+            f"# Our properties are called {score} and so on.",
             '#prefix = "leadlight"',
         ]
         return "\n".join([*lines, "", *_goal_lines(choices.goal)]) + "\n"

@@ -27,7 +27,7 @@ def preview(run: Run, rows: pa.Table, wanted: Sequence[Property]) -> dict[str, A
             "grade_moves": {row["move"]: row["contacts"] for row in _rows(run, _grade_moves(run))},
             "biggest_moves": _rows(run, _biggest(run)),
             "sample": _sample(run),
-            "calls": {"write": math.ceil(contacts / run.platform.batch_size)},
+            "calls": {"write": math.ceil(contacts / run.platform.batch_for(contacts))},
             "properties": {
                 plan.name: plan.action
                 for plan in run.platform.install(wanted, dry_run=True)

@@ -45,6 +45,10 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
     except BudgetSpent as spent:
         raise _stopped(run, spent, last) from spent
     pulled.retention = trim(run)
+    # A run that was killed may have brought events that nobody has looked at.
+    if pulled.rows.get("events") or run.mirror.unfinished():
+        run.progress("Telling machines from people", 0, None)
+        run.mirror.weigh_events()
     return pulled
 
 

@@ -268,9 +268,10 @@ def open_run(
     as_of: datetime | None = None,
     progress: Progress = silent,
     subject: str | None = None,
+    who: str | None = None,
 ) -> Iterator[Run]:
-    """Connect, open the account's state, and record the run, who ran it on what (`subject`: a run, a plan; never
-    a person), and how it ended."""
+    """Connect, open the account's state, and record the run, who ran it (default: the operating system's user) on
+    what (`subject`: a run, a plan; never a person), and how it ended."""
     _ = read_consent(settings), read_filters(settings)
     platform = connect(settings)
     try:
@@ -278,7 +279,9 @@ def open_run(
         folder = settings.state_dir / f"{account.platform}-{account.id}"
         with (
             Mirror.open(folder, account, command=command) as mirror,
-            run_on(platform, mirror, settings, command, as_of=as_of, progress=progress, subject=subject) as run,
+            run_on(
+                platform, mirror, settings, command, as_of=as_of, progress=progress, subject=subject, who=who
+            ) as run,
         ):
             yield run
     finally:
@@ -295,10 +298,11 @@ def run_on(
     as_of: datetime | None = None,
     progress: Progress = silent,
     subject: str | None = None,
+    who: str | None = None,
 ) -> Iterator[Run]:
     """A run on a state that is open already: for who holds it longer than one job."""
     started = time.monotonic()
-    run_id = mirror.begin_run(command, as_of, who=_who(), subject=subject)
+    run_id = mirror.begin_run(command, as_of, who=who or _who(), subject=subject)
     run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
     try:
         yield run

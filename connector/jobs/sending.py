@@ -39,8 +39,8 @@ def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> No
 
     Raises BudgetSpent, saying how far it came, when the platform's calls are used up.
     """
-    batches = run.mirror.ledger.batches(run.id, run.platform.batch_size, start)
     total = run.mirror.ledger.planned_contacts(run.id, start)
+    batches = run.mirror.ledger.batches(run.id, run.platform.batch_for(total), start)
     failure: LeadlightError | None = None
     flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
@@ -86,7 +86,7 @@ def recover(run: Run) -> None:
             continue
         attempted = ledger.attempted_unsettled(run_id)
         names = sorted({name for values in attempted.values() for name in values})
-        for ids in chunks(list(attempted), run.platform.batch_size):
+        for ids in chunks(list(attempted), run.platform.batch_for(len(attempted))):
             present = run.platform.read_ours(ids, names)
             _settle_read_back(run, run_id, attempted, present, ids)
         ledger.drop_unattempted(run_id)
@@ -115,7 +115,7 @@ def _settle_read_back(
 
 def read_present(run: Run, contact_ids: Sequence[str], names: Sequence[str]) -> dict[str, Write | None]:
     """What stands on the platform now, batch by batch, several calls at once; None for contacts that are gone."""
-    batches = list(chunks(list(contact_ids), run.platform.batch_size))
+    batches = list(chunks(list(contact_ids), run.platform.batch_for(len(contact_ids))))
     present: dict[str, Write | None] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
         for found in pool.map(lambda ids: run.platform.read_ours(ids, names), batches):

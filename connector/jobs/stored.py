@@ -11,6 +11,7 @@ from typing import cast
 from connector.errors import BadSetting, StateMismatch
 from connector.jobs.run import Run
 from connector.mirror import Mirror
+from connector.mirror.sql import first
 from connector.platform import Account, Platform
 from connector.progress import Progress, silent
 from connector.registry import connect
@@ -51,7 +52,7 @@ def open_stored(
 
 
 def _last_instant(mirror: Mirror) -> datetime | None:
-    row = mirror.connection.execute("select as_of from store.scorings order by scored_at desc limit 1").fetchone()
+    row = first(mirror.connection, "select as_of from store.scorings order by scored_at desc limit 1")
     return None if row is None else row[0]
 
 

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from connector.jobs.people import ID_COLUMNS, Person
+from connector.mirror.schema import FILE
 from scoring.engine import literal, quoted
 
 #: An id shorter than this that is only digits is not distinctive.
@@ -51,6 +52,12 @@ def pattern(person: Person) -> str | None:
         return None
     either = "|".join(_spelt(one) for one in found)
     return rf"(?i)({_BEFORE})(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+
+
+def meant_in(column: str, person: Person) -> Person:
+    """Whose traces a column can hold: a deal's or a company's id may be the same number as a contact's."""
+    another = column.endswith("_id") and column not in (*ID_COLUMNS, "object_id")
+    return Person((), person.addresses) if another else person
 
 
 def _spelt(token: str) -> str:
@@ -95,7 +102,7 @@ def in_tables(connection: duckdb.DuckDBPyConnection, person: Person) -> tuple[in
 def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
     parts = []
     text = f"cast({quoted(column)} as varchar)"
-    if (wanted := pattern(person)) is not None:
+    if (wanted := pattern(meant_in(column, person))) is not None:
         parts.append(f"regexp_matches({text}, {literal(wanted)})")
     ids = ", ".join(map(literal, person.contact_ids))
     if ids and column in ID_COLUMNS:
@@ -107,11 +114,19 @@ def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
 
 def in_files(folders: Sequence[Path], person: Person, leave_out: Sequence[Path]) -> tuple[int, list[Path]]:
     """How many files were read, and those with a trace; what is compressed is read decompressed."""
-    either = "|".join(_spelt(one) for one in tokens(person))
-    searched = re.compile(rf"(?:{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
+    searched = _searched(person)
+    # In the mirror's bytes a number may be a deal's id: that file was made anew, and its tables are asked.
+    in_mirror = _searched(Person(tuple(one for one in person.contact_ids if not one.isdigit()), person.addresses))
     paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     paths = [path for path in paths if path not in leave_out]
-    return len(paths), [path for path in paths if _has_trace(path, searched, person)]
+    return len(paths), [
+        path for path in paths if _has_trace(path, in_mirror if path.name == FILE else searched, person)
+    ]
+
+
+def _searched(person: Person) -> re.Pattern[bytes] | None:
+    either = "|".join(_spelt(one) for one in tokens(person))
+    return re.compile(rf"(?:{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
 
 
 def _has_trace(path: Path, searched: re.Pattern[bytes] | None, person: Person) -> bool:

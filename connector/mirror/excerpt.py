@@ -97,9 +97,12 @@ def _fill(
     _keep(
         beside,
         "events",
-        f"""select {_columns("events")} from store.events where contact_id in (from _own)
+        views.events(
+            f"""(select {_columns("events")} from store.events where contact_id in (from _own)
             union all select {_columns("events")} from store.events where occurred_at >= timestamp '{since}'
-            and contact_id in (from _around) and contact_id not in (from _own)""",
+            and contact_id in (from _around) and contact_id not in (from _own))""",
+            "(select event_id, machine from store.machine_made where contact_id in (from _around))",
+        ),
     )
 
 

@@ -31,6 +31,7 @@ from connector.mirror.sql import count, first, naive, now, registered, transacti
 from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
 from scoring.engine import DuckEngine, quoted
+from scoring.machines import suspicions
 
 
 class Mirror:
@@ -149,6 +150,20 @@ class Mirror:
             views.materialise(self.connection, wanted)
             self._snapshot = (self._engine_saw, wanted)
         return DuckEngine(self.connection)
+
+    def weigh_events(self) -> int:
+        """Tell anew which opens and clicks machines made (`scoring.machines`). Returns how many.
+
+        A mailbox or gateway shows itself over many mails, so that new events change what old ones are worth.
+        """
+        with transaction(self.connection):
+            found = suspicions(DuckEngine(self.connection))
+            self.connection.execute("delete from store.machine_made")
+            self.connection.execute(
+                "insert into store.machine_made "
+                f"select event_id, contact_id, machine from {found} order by event_id"
+            )
+        return count(self.connection, "store.machine_made")
 
     def excerpt(
         self, contact_ids: Collection[str], as_of: datetime, *, text_columns: Sequence[str] = ()

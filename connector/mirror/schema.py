@@ -129,6 +129,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     # hash: keyed, of a contact's id or one of its addresses (`kind`)
     ("create table store.erased (hash varchar not null, kind varchar not null, erased_at timestamp)",),
+    (
+        # machine: the probability that no person made the event (scoring.machines), where there is cause for doubt
+        "create table store.machine_made (event_id varchar not null, contact_id varchar, machine double not null)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -34,6 +34,8 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
             _view(connection, table, typed(connection, table))
         elif table == "property_history":
             _view(connection, table, history())
+        elif table == "events":
+            _view(connection, table, events())
         else:
             names = ", ".join(column.name for column in columns)
             _view(connection, table, f"select {names} from store.{table}")
@@ -131,6 +133,18 @@ def history(changes: str = "store.property_history", records: Mapping[str, str] 
             where kept.object = records.object and kept.object_id = records.object_id
               and kept.property = records.entry.key)
     """
+
+
+def events(rows: str = "store.events", marks: str = "store.machine_made") -> str:
+    """SQL: events as they were read, with what the platform says of `human` times what `scoring.machines` found.
+    `rows` and `marks` are the tables, or queries in parentheses, that they come from."""
+    names = ", ".join(
+        "case when machine is null then human else coalesce(human, 1) * (1 - machine) end as human"
+        if column.name == "human"
+        else f"e.{column.name}"
+        for column in TABLES["events"]
+    )
+    return f"select {names} from {rows} e left join {marks} m on e.event_id = m.event_id"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

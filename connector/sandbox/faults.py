@@ -19,6 +19,10 @@ _HTML = {
 }
 
 
+#: Faults that befall rows and jobs, not requests.
+OF_ROWS = frozenset({"lock", "validation", "job-failed"})
+
+
 class Trouble(Enum):
     """What happens to a request besides a plain bad status."""
 
@@ -53,7 +57,7 @@ class FaultPlan:
         if self._seen == self.faults.hang_after:
             return "hang-after"
         for name, chance in self.faults.chances.items():
-            if chance and self._random.random() < chance:
+            if chance and name not in OF_ROWS and self._random.random() < chance:
                 return name
         return None
 

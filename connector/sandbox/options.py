@@ -12,11 +12,18 @@ from connector.errors import BadSetting
 CHANCE_FAULTS = (
     *("423", "429", "477", "500", "502", "503", "504", "521", "523", "524"),
     *("reset", "slow", "truncate", "commit-then-timeout"),
+    # Salesforce: a session that ends, rows that are locked or break a validation rule, jobs that fail
+    *("expired-session", "lock", "validation", "job-failed", "query-timeout", "concurrent-limit", "420"),
 )
 #: What befalls a share of the webhooks' events: sent twice, out of order, or seconds late.
 WEBHOOK_FAULTS = ("webhook-repeat", "webhook-shuffle", "webhook-late")
 #: Faults with a value of their own: a count, a scope, a property, a plan.
-NAMED_FAULTS = ("hang-after", "missing-scope", "required-property", "property-in-use", "plan")
+NAMED_FAULTS = (
+    *("hang-after", "missing-scope", "required-property", "property-in-use", "plan"),
+    # Salesforce: calls of a session, seconds, seconds, Object.Field
+    *("session-calls", "slow-jobs", "late-commit", "hidden-field"),
+)
+_COUNTS = ("hang-after", "session-calls", "slow-jobs", "late-commit")
 
 PLANS = ("free", "starter", "professional", "enterprise")
 
@@ -45,8 +52,8 @@ def parse_fault(text: str) -> tuple[str, str]:
         raise BadSetting(f"--fault {text!r}: write NAME=VALUE; known names are {known}.")
     if name in CHANCE_FAULTS + WEBHOOK_FAULTS and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", value):
         raise BadSetting(f"--fault {text!r}: {name} takes a probability from 0 to 1.")
-    if name == "hang-after" and not re.fullmatch(r"[1-9]\d*", value):
-        raise BadSetting(f"--fault {text!r}: hang-after takes the number of a request, counted from 1.")
+    if name in _COUNTS and not re.fullmatch(r"[1-9]\d*", value):
+        raise BadSetting(f"--fault {text!r}: {name} takes a whole number from 1 on.")
     if name == "plan" and value not in PLANS:
         raise BadSetting(f"--fault {text!r}: plan is one of {', '.join(PLANS)}.")
     if not value:
@@ -67,6 +74,14 @@ class Faults:
     plan: str = "enterprise"
     #: Properties that segments or workflows stand on, so that they cannot be archived.
     used_properties: frozenset[str] = frozenset()
+    #: Salesforce: calls after which a session ends.
+    session_calls: int | None = None
+    #: Salesforce: seconds that every bulk job takes more.
+    slow_jobs: int = 0
+    #: Salesforce: seconds by which a person's edit is stamped before it can be seen.
+    late_commit: int = 0
+    #: Salesforce: fields ('Lead.Leadlight_Score__c') that field-level security hides.
+    hidden_fields: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, faults: tuple[tuple[str, str], ...]) -> "Faults":
@@ -80,6 +95,10 @@ class Faults:
             required_properties=frozenset(value for name, value in faults if name == "required-property"),
             plan=last.get("plan", "enterprise"),
             used_properties=frozenset(value for name, value in faults if name == "property-in-use"),
+            session_calls=int(last["session-calls"]) if "session-calls" in last else None,
+            slow_jobs=int(last.get("slow-jobs", 0)),
+            late_commit=int(last.get("late-commit", 0)),
+            hidden_fields=frozenset(value for name, value in faults if name == "hidden-field"),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,11 +126,18 @@ def stability(points: Floats, number: int, seed: int, draws: int = _DRAWS) -> St
     for draw in range(draws):
         resampled = points[rng.integers(0, len(points), len(points))]
         alike.append(adjusted_rand_score(whole, nearest(points, centres(resampled, number, seed + draw + 1, 2))))
-    return Stability(round(float(np.mean(alike)), 6), round(float(np.quantile(alike, 0.05)), 6))
+    mean = float(np.mean(alike))  # below its own lower quantile where one draw in thirty is far off
+    return Stability(round(mean, 6), round(min(mean, float(np.quantile(alike, 0.05))), 6))
 
 
-def choose_number(points: Floats, seed: int) -> tuple[int, dict[int, Stability]]:
-    """The number of groups that resampling finds again best, and what each reached."""
+def choose_number(
+    points: Floats, seed: int, information: Callable[[int], float] | None = None
+) -> tuple[int, dict[int, Stability]]:
+    """The number of groups that resampling finds again best, and what each reached.
+
+    Among those that are found again equally well, the one whose groups say most about later outcomes
+    (`information`, by number of groups), else the larger.
+    """
     most = max(MIN_GROUPS, min(MAX_GROUPS, len(points) // MIN_SIZE))
     found = {number: stability(points, number, seed, _SCAN_DRAWS) for number in range(MIN_GROUPS, most + 1)}
     sizeable = {number: one for number, one in found.items() if _sizeable(points, number, seed)}
@@ -140,7 +147,10 @@ def choose_number(points: Floats, seed: int) -> tuple[int, dict[int, Stability]]
     close = sorted((number for number, one in good.items() if one.worth >= best - INDIFFERENT), reverse=True)
     for number in close:
         found[number] = stability(points, number, seed)  # a few draws flatter the best of many
-    return next((n for n in close if found[n].good), max(close, key=lambda n: found[n].worth)), found
+    again = [number for number in close if found[number].good]
+    if not again:
+        return max(close, key=lambda n: found[n].worth), found
+    return (again[0] if information is None else max(again, key=lambda n: (information(n), n))), found
 
 
 def _sizeable(points: Floats, number: int, seed: int) -> bool:

@@ -90,7 +90,11 @@ def _level(logits: Floats, outcome: Floats) -> float:
 
 def error(probabilities: Floats, outcome: Floats, bins: int = BINS) -> float:
     """Expected calibration error over equal-count bins: the mean gap between promised and found rates."""
-    promised, found, rows = curve(probabilities, outcome, bins)
+    return gap(*curve(probabilities, outcome, bins))
+
+
+def gap(promised: Floats, found: Floats, rows: Floats) -> float:
+    """The mean gap of a calibration curve."""
     return float(np.average(np.abs(promised - found), weights=rows)) if rows.sum() else 0.0
 
 
@@ -100,8 +104,15 @@ def curve(probabilities: Floats, outcome: Floats, bins: int = BINS) -> tuple[Flo
     Rows of equal probability that straddle a border share their mean outcome, so their order is irrelevant.
     """
     levels, which = np.unique(probabilities, return_inverse=True)
-    counts = np.bincount(which, minlength=len(levels)).astype(float)
-    hits = np.bincount(which, weights=outcome, minlength=len(levels))
+    counts: Floats = np.bincount(which, minlength=len(levels)).astype(float)
+    hits: Floats = np.bincount(which, weights=outcome, minlength=len(levels)).astype(float)
+    return curve_of_levels(levels, counts, hits, bins)
+
+
+def curve_of_levels(
+    levels: Floats, counts: Floats, hits: Floats, bins: int = BINS
+) -> tuple[Floats, Floats, Floats]:
+    """`curve` of ascending distinct probabilities with the (weighted) rows and positives at each."""
     ends = np.concatenate([[0.0], np.cumsum(counts)])
     borders = np.linspace(0, ends[-1], bins + 1)
     rows = np.diff(borders)

@@ -6,6 +6,8 @@ the Shapley value under independent features.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from scoring.learning.coding import Floats, Ints
+
+_BLOCK, _THREADS = 16_384, 2
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,67 @@ class Shapes:
     def contributions(self, values: Floats) -> Floats:
         """Rows x features, in log-odds; with `base` they add up to the margin."""
         out = np.zeros(values.shape)
-        for single in self.singles:
-            out[:, single.feature] += single(values[:, single.feature])
-        for pair in self.pairs:
-            half = pair(values) / 2
-            out[:, pair.first.feature] += half
-            out[:, pair.second.feature] += half
+
+        def fill(rows: slice) -> None:
+            for feature, column, pairs in self._parts(values[rows]):
+                out[rows, feature] += column
+                for pair, half in pairs:
+                    out[rows, pair.first.feature] += half
+                    out[rows, pair.second.feature] += half
+
+        _in_blocks(len(values), fill)
         return out
 
     def margins(self, values: Floats) -> Floats:
         """Log-odds by row."""
         out = np.full(len(values), self.base)
-        for single in self.singles:
-            out += single(values[:, single.feature])
-        for pair in self.pairs:
-            out += pair(values)
+
+        def fill(rows: slice) -> None:
+            for _, column, pairs in self._parts(values[rows]):
+                out[rows] += column
+                for _, half in pairs:
+                    out[rows] += 2 * half
+
+        _in_blocks(len(values), fill)
         return out
+
+    def _parts(self, values: Floats) -> Iterator[tuple[int, Floats, list[tuple[Pair, Floats]]]]:
+        """By feature: its own function's values, and half of each pair table that it completes."""
+        waiting: dict[int, Ints] = {}
+        for plan in self._plans:
+            column = np.ascontiguousarray(values[:, plan.feature])
+            if isinstance(plan.single, Curve):
+                yield plan.feature, plan.single(column), []
+                continue
+            found = plan.grid.cells(column)
+            done = []
+            for number, cell_of in plan.axes:
+                cells = cell_of[found]
+                if number not in waiting:
+                    waiting[number] = cells
+                    continue
+                # Features come in ascending order, so the one that waits is the pair's first or its second.
+                pair, other = self.pairs[number], waiting.pop(number)
+                rows, columns = (other, cells) if pair.second.feature == plan.feature else (cells, other)
+                table = self._halves[number]
+                done.append((pair, table.ravel()[rows * table.shape[1] + columns]))
+            yield plan.feature, plan.heights[found], done
+
+    @cached_property
+    def _halves(self) -> list[Floats]:
+        return [np.asarray(pair.values) / 2 for pair in self.pairs]
+
+    @cached_property
+    def _plans(self) -> list["_Plan"]:
+        """Each feature looked up once, over the union of the edges of its own function and of its pairs."""
+        singles = {single.feature: single for single in self.singles}
+        axes: dict[int, list[tuple[int, Steps]]] = {}
+        for number, pair in enumerate(self.pairs):
+            for axis in (pair.first, pair.second):
+                axes.setdefault(axis.feature, []).append((number, axis))
+        return [
+            _Plan.of(feature, singles.get(feature), axes.get(feature, [])) for feature in sorted({*singles, *axes})
+        ]
 
     def to_text(self) -> str:
         return json.dumps(
@@ -111,6 +160,45 @@ class Shapes:
         singles += [Steps(**one) for one in given["steps"]]
         singles.sort(key=lambda single: single.feature)  # sums keep their order, to the last bit
         return cls(kind, given["base"], tuple(singles), tuple(_pair(one) for one in given["pairs"]))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one feature is looked up: the cell in the grid of all its edges, and from there everything else."""
+
+    feature: int
+    single: Curve | Steps | None
+    grid: Steps
+    #: Its own function by the grid's cells.
+    heights: Floats
+    #: (number of a pair, the pair's cell by the grid's).
+    axes: list[tuple[int, Ints]]
+
+    @classmethod
+    def of(cls, feature: int, single: Curve | Steps | None, axes: list[tuple[int, Steps]]) -> "_Plan":
+        steps = [one for one in (single, *(axis for _, axis in axes)) if isinstance(one, Steps)]
+        edges = sorted({edge for one in steps for edge in one.edges})
+        spots = np.array([*edges, np.inf, np.nan])
+        heights = single(spots) if isinstance(single, Steps) else np.zeros(len(spots))
+        return cls(
+            feature,
+            single,
+            Steps(feature, edges, []),
+            heights,
+            [(number, axis.cells(spots)) for number, axis in axes],
+        )
+
+
+def _in_blocks(rows: int, fill: Callable[[slice], None]) -> None:
+    """Work on blocks of rows that fit the cache, two at a time: NumPy lets go of the interpreter meanwhile."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
+    if len(blocks) < 4:
+        for block in blocks:
+            fill(block)
+        return
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(fill, blocks):
+            pass
 
 
 def _pair(given: dict[str, Any]) -> Pair:

@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scoring import evaluation, gates
+from scoring import curves, evaluation, gates
 from scoring.content import version_of
 from scoring.engine import quoted
 from scoring.errors import ModelMismatch, UsageError
 from scoring.evaluation import Report
 from scoring.explanation import reasons, worthy
+from scoring.fairness import Unseen
 from scoring.features.build import build
 from scoring.features.property_sources import protected, telling
 from scoring.gates import BaseRates
 from scoring.learning import training
 from scoring.learning.coding import Floats, Ints
+from scoring.learning.effects import effects
 from scoring.learning.ensemble import Ensemble
 from scoring.learning.training import Contest, Prepared, Rows
 from scoring.predictors.base import Context, Evaluation, Model
@@ -54,6 +56,8 @@ class _Trial:
     ready: Prepared
     contest: Contest
     evaluation: Evaluation
+    #: To look at, of the tested rows (`scoring.curves`).
+    curves: dict[str, Any]
 
 
 class LeadScore:
@@ -69,6 +73,19 @@ class LeadScore:
     def evaluate(self, context: Context) -> Evaluation:
         """Figures on rows left out, baselines beside them, leaks, drift, and the gates' verdict."""
         return self._try(context, None).evaluation
+
+    def unseen(self, context: Context) -> Unseen:
+        """The rows that test, with the probabilities that would have been published. Raises UsageError."""
+        trial = self._try(context, None)
+        rows, contest = trial.rows, trial.contest
+        _, _, test = training.held_out(rows)
+        return Unseen(
+            rows.table["contact_id"].combine_chunks().filter(pa.array(test)),
+            np.unique(rows.people[test], return_inverse=True)[1].ravel(),
+            rows.outcome[test],
+            contest.chosen.probabilities(trial.ready.sample.values[test], rows.fold[test]),
+            Scale(float(rows.outcome.mean())),
+        )
 
     def train(self, context: Context, previous: Model | None = None) -> Model:
         """Evaluate, then fit the chosen kind on all rows. Kind and score map are kept from `previous`."""
@@ -118,7 +135,13 @@ class LeadScore:
             _baselines(context, rows, ready, contest, test),
             context.options.seed,
         )
-        return _Trial(rows, ready, contest, _judged(context, rows, ready, contest, (split, teach, test), report))
+        months: list[dict[str, Any]] = []
+        if context.goal.in_time:
+            months = evaluation.by_month(
+                scores, rows.outcome, rows.people, rows.instant, test, context.options.seed
+            )
+        judged = _judged(context, rows, ready, contest, (split, teach, test), report, months)
+        return _Trial(rows, ready, contest, judged, curves.of(scores, rows.outcome[test]))
 
 
 def _baselines(context: Context, rows: Rows, ready: Prepared, contest: Contest, test: Any) -> dict[str, Floats]:
@@ -135,7 +158,13 @@ def _baselines(context: Context, rows: Rows, ready: Prepared, contest: Contest, 
 
 
 def _judged(
-    context: Context, rows: Rows, ready: Prepared, contest: Contest, how: tuple[str, Any, Any], report: Report
+    context: Context,
+    rows: Rows,
+    ready: Prepared,
+    contest: Contest,
+    how: tuple[str, Any, Any],
+    report: Report,
+    months: list[dict[str, Any]],
 ) -> Evaluation:
     split, teach, test = how
     rates = None
@@ -163,6 +192,8 @@ def _judged(
         "log_loss": rounded(report.log_loss),
         "calibration_error": rounded(report.calibration_error),
         "calibration_limit": rounded(report.calibration_limit),
+        "intervals": {name: figure.to_json() for name, figure in report.intervals.items()},
+        "by_month": months,
         "baselines": {
             name: {"auc": rounded(auc), "lift_top_decile": rounded(lift), "gain": report.gains[name].to_json()}
             for name, (auc, lift) in report.baselines.items()
@@ -210,6 +241,7 @@ def _packed(name: str, context: Context, trial: _Trial, ensemble: Ensemble, aver
         },
         "libraries": {library: version(library) for library in _LIBRARIES},
         "evaluation": trial.evaluation.to_json(),
+        "curves": trial.curves,
     }
     meta = json.loads(json.dumps(meta))
     files = ensemble.to_files()
@@ -217,12 +249,16 @@ def _packed(name: str, context: Context, trial: _Trial, ensemble: Ensemble, aver
 
 
 def _weights(ensemble: Ensemble, ready: Prepared) -> dict[str, Any]:
-    """By feature: mean absolute contribution, and whether it may be named as a reason."""
+    """By feature: mean absolute contribution, and whether it may be named as a reason; by group: its shape."""
     every = max(1, len(ready.sample) // 20_000)
     values, fold = ready.sample.values[::every], ready.sample.fold[::every]
     parts = ensemble.contributions(values, fold)
     named = worthy(ensemble.coding, ensemble.margins(values, fold), parts, ready.sample.outcome[::every])
-    return {"importance": np.abs(parts).mean(axis=0).tolist(), "named": named.tolist()}
+    return {
+        "importance": np.abs(parts).mean(axis=0).tolist(),
+        "named": named.tolist(),
+        "effects": effects(ensemble.coding, ready.known[::every], parts, named),
+    }
 
 
 def _scored(table: pa.Table, ensemble: Ensemble, model: Model) -> pa.Table:

@@ -7,16 +7,18 @@ fit; a refit is matched to the former segments, which keep ids and names.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from scoring.errors import ModelMismatch
-from scoring.groups import behaviour, clusters
+from scoring.groups import behaviour, clusters, membership
 from scoring.groups.behaviour import Behaviour, Measures
 from scoring.groups.clusters import Floats, Ints, Scale, Stability
+from scoring.groups.membership import Freshness
 from scoring.groups.names import UNKNOWN_ID, UNKNOWN_NAME, names
 from scoring.predictors.base import Context, Evaluation, Model
 from scoring.snapshots import population
@@ -26,6 +28,8 @@ from scoring.versions.model_store import version_of
 MIN_KNOWN, MAX_KNOWN = 80, 50_000
 #: Month starts before the instant from which a contact's segment is followed, so that borders do not flicker.
 MONTHS_BACK = 3
+#: How long ago groups are taken to see what they say about what came after, where the goal has no horizon.
+AGO_DAYS = 90
 #: Pairs of contact and instant that scoring holds at a time.
 CHUNK_PAIRS = 400_000
 #: Former centres stay while the mean squared distance is within this factor of a refit's.
@@ -85,6 +89,8 @@ class _Fit:
     telling: float
     #: Stability by number of groups that was looked at.
     scan: Mapping[int, Stability]
+    #: What groups as of a horizon ago say about what came after; None where nothing did, or all fared alike.
+    information: float | None = None
     frozen: bool = False
     #: Ids that continue no former segment.
     born: tuple[str, ...] = ()
@@ -118,13 +124,14 @@ class Segments:
 
     def evaluate(self, context: Context) -> Evaluation:
         fit = _fit(context, None)
-        return _judge(context, fit, _assigned(context, fit.segmentation))
+        return _judge(context, fit, _followed_up(context, fit.segmentation))
 
     def train(self, context: Context, previous: Model | None = None) -> Model:
         """Fit, or keep the former centres while they fit; ids and names of what continues come from `previous`."""
         fit = _fit(context, previous)
         names_by_id = fit.segmentation.names
-        evaluation = _judge(context, fit, _assigned(context, fit.segmentation))
+        assigned = _followed_up(context, fit.segmentation)
+        evaluation = _judge(context, fit, assigned)
         meta = {
             "evaluation": evaluation.to_json(),
             "options": [[UNKNOWN_ID, UNKNOWN_NAME], *(list(pair) for pair in names_by_id.items())],
@@ -133,6 +140,7 @@ class Segments:
             "gone": list(fit.gone),
             "retired": {**(previous.meta["retired"] if previous else {}), **fit.gone},
             "columns": list(fit.segmentation.measures.names),
+            "descriptions": {one["id"]: one["description"] for one in evaluation.figures["segments"]},
             "until": context.as_of.isoformat(),
         }
         files = {"segments.json": json.dumps(fit.segmentation.to_json())}
@@ -142,7 +150,7 @@ class Segments:
     def score(self, context: Context, model: Model, only: str | None = None) -> pa.Table:
         if (model.predictor, model.goal) != (self.name, context.goal.name):
             raise ModelMismatch(f"{model.version!r} is no model of segments for goal {context.goal.name!r}.")
-        return _assigned(context, Segmentation.from_model(model), only)
+        return _followed_up(context, Segmentation.from_model(model), only).select(["contact_id", *self.properties])
 
 
 def _fit(context: Context, previous: Model | None) -> _Fit:
@@ -152,37 +160,70 @@ def _fit(context: Context, previous: Model | None) -> _Fit:
     measures = behaviour.learn(context, "segment_people")
     before = None if former is None else _known(context, former.measures)
     if former is not None and before is not None and _still_fits(former, before, seed):
-        return _described(former, before, seed, frozen=True)
+        return _described(former, before, seed, _ago(context, former.measures), frozen=True)
     seen = _known(context, measures)
-    scale, number, scan = _choose(seen, measures, seed)
+    ago = _ago(context, measures)
+    scale, number, scan = _choose(seen, measures, seed, ago)
     points = scale(seen.values)
     centres = clusters.centres(points, number, seed)
     groups = clusters.nearest(points, centres)
     told = _told(scale, seen, groups, number, measures)
     if previous is None or former is None or before is None:
         fresh = Segmentation(measures, scale, centres, {f"s{at + 1}": name for at, name in enumerate(told)})
-        return _described(fresh, seen, seed, scan=scan)
+        return _described(fresh, seen, seed, ago, scan=scan)
     old = clusters.nearest(former.scale(before.values), former.centres)
     follows = clusters.match(old, groups, len(former.centres), number)
     named, born = _continued(former, previous.meta["retired"], follows, told)
     gone = {key: name for key, name in former.names.items() if key not in named}
     refit = Segmentation(measures, scale, centres, named)
-    return _described(refit, seen, seed, scan=scan, born=born, gone=gone)
+    return _described(refit, seen, seed, ago, scan=scan, born=born, gone=gone)
 
 
-def _choose(seen: Behaviour, measures: Measures, seed: int) -> tuple[Scale, int, dict[int, Stability]]:
+@dataclass(frozen=True)
+class _Ago:
+    """Contacts as they were a horizon ago, and which of them did what counts since (1) or not (0)."""
+
+    values: Floats
+    outcome: Floats
+
+    def information(self, scale: Scale, centres: Floats) -> float:
+        return membership.information(clusters.nearest(scale(self.values), centres), self.outcome)
+
+
+def _ago(context: Context, measures: Measures) -> _Ago | None:
+    """None where all fared alike since. Expects the gathered acts and the sample of `_known`."""
+    days = context.goal.horizon_days if context.goal.in_time else AGO_DAYS
+    context.engine.run(
+        f"create or replace temp table pairs as select contact_id, {_at(context.as_of - timedelta(days=days))} "
+        "as as_of from segment_sample"
+    )
+    then = behaviour.measure(context.engine, measures)
+    enough = then.acts >= behaviour.MIN_ACTS
+    outcome = membership.came_true(context, then.contact_id.filter(pa.array(enough)), days)
+    return None if outcome is None else _Ago(then.values[enough], outcome)
+
+
+def _choose(
+    seen: Behaviour, measures: Measures, seed: int, ago: _Ago | None
+) -> tuple[Scale, int, dict[int, Stability]]:
     """Scale and number of groups: the first emphasis on what contacts mix under which groups are found again."""
     tried = []
     for emphasis in EMPHASES:
         scale = Scale.learn(seen.values, _weights(measures, emphasis))
-        number, scan = clusters.choose_number(scale(seen.values), seed)
+        points = scale(seen.values)
+        told = None if ago is None else partial(_information, ago, scale, points, seed)
+        number, scan = clusters.choose_number(points, seed, told)
         tried.append((scale, number, scan))
         if scan[number].good:
             return tried[-1]
     return max(tried, key=lambda one: one[2][one[1]].worth)
 
 
-def _described(segmentation: Segmentation, seen: Behaviour, seed: int, **more: Any) -> _Fit:
+def _information(ago: _Ago, scale: Scale, points: Floats, seed: int, number: int) -> float:
+    return round(ago.information(scale, clusters.centres(points, number, seed)), 3)
+
+
+def _described(segmentation: Segmentation, seen: Behaviour, seed: int, ago: _Ago | None, **more: Any) -> _Fit:
     """The figures of a segmentation on what was seen."""
     points = segmentation.scale(seen.values)
     groups = clusters.nearest(points, segmentation.centres)
@@ -193,6 +234,7 @@ def _described(segmentation: Segmentation, seen: Behaviour, seed: int, **more: A
         separation=clusters.separation(points, groups, seed),
         largest=float(np.bincount(groups).max() / len(groups)),
         telling=_telling(points, groups, segmentation.measures),
+        information=None if ago is None else ago.information(segmentation.scale, segmentation.centres),
         **{"scan": {}, **more},
     )
 
@@ -205,8 +247,12 @@ def _known(context: Context, measures: Measures) -> Behaviour:
         f"having count(*) >= {behaviour.MIN_ACTS}) a"
     )["n"][0].as_py()
     engine.run(
-        f"create or replace temp table pairs as select contact_id, {_at(context.as_of)} as as_of "
+        "create or replace temp table segment_sample as select contact_id "
         f"from segment_people where stable_bucket(contact_id, {1 + found // MAX_KNOWN}) = 0"
+    )
+    engine.run(
+        f"create or replace temp table pairs as select contact_id, {_at(context.as_of)} as as_of "
+        "from segment_sample"
     )
     everyone = behaviour.measure(engine, measures)
     enough = everyone.acts >= behaviour.MIN_ACTS
@@ -291,8 +337,12 @@ def _telling(points: Floats, groups: Ints, measures: Measures) -> float:
     return round(max(shares), 6)
 
 
-def _assigned(context: Context, segmentation: Segmentation, only: str | None = None) -> pa.Table:
-    """Each live contact's segment: followed through the starts of the last months, then the instant."""
+def _followed_up(context: Context, segmentation: Segmentation, only: str | None = None) -> pa.Table:
+    """Each live contact's segment: followed through the starts of the last months, then the instant.
+
+    Beside it `group`, the group that is `nearest` now, and the one that it had `before`, at the start of the
+    month; -1 is not known.
+    """
     population(context, "segment_people", only)
     behaviour.gather(context, "segment_people")
     instants = [*_month_starts(context.as_of), context.as_of]
@@ -315,11 +365,19 @@ def _followed(
     shape = (-1, len(instants))
     apart = clusters.distances(segmentation.scale(seen.values), segmentation.centres)
     known = (seen.acts >= behaviour.MIN_ACTS).reshape(shape)
-    group = clusters.settle(apart.reshape(*shape, len(segmentation.centres)), known)
+    apart = apart.reshape(*shape, len(segmentation.centres))
+    group = clusters.settle(apart, known)
+    before = clusters.settle(apart[:, :-1], known[:, :-1]) if len(instants) > 1 else np.full(len(group), -1)
     ids = np.array([*segmentation.ids, UNKNOWN_ID], dtype=object)
     contacts = seen.contact_id.take(pa.array(np.arange(0, len(seen.contact_id), len(instants))))
     return pa.table(
-        {"contact_id": contacts.cast(pa.string()), "leadlight_segment": pa.array(ids[group], pa.string())}
+        {
+            "contact_id": contacts.cast(pa.string()),
+            "leadlight_segment": pa.array(ids[group], pa.string()),
+            "group": group,
+            "nearest": apart[:, -1].argmin(axis=1),
+            "before": before,
+        }
     )
 
 
@@ -336,6 +394,7 @@ def _judge(context: Context, fit: _Fit, assigned: pa.Table) -> Evaluation:
     held = {one["values"]: one["counts"] for one in counts}
     named = {UNKNOWN_ID: UNKNOWN_NAME, **fit.segmentation.names}
     reasons = _refusals(fit, {**GATES, **context.options.gates})
+    group, nearest, before = (assigned[name].to_numpy() for name in ("group", "nearest", "before"))
     figures = {
         "k": len(fit.segmentation.centres),
         "stability": {"value": fit.stability.value, "low": fit.stability.low},
@@ -344,6 +403,11 @@ def _judge(context: Context, fit: _Fit, assigned: pa.Table) -> Evaluation:
         "names": named,
         "telling": fit.telling,
         "largest_share": round(fit.largest, 6),
+        "membership": Freshness.of(group, nearest, before).to_json(),
+        "outcome_information": fit.information,
+        "segments": membership.described(context, assigned, named),
+        "born": list(fit.born),
+        "gone": dict(fit.gone),
         "stability_by_k": {str(number): [one.value, one.low] for number, one in fit.scan.items()},
     }
     return Evaluation(Segments.name, figures, not reasons, tuple(reasons))

@@ -123,7 +123,25 @@ def _lead_score(evaluation: Json) -> Iterator[str]:
         ("calibration_limit", "What a perfect model of this size stays below in 95% of cases"),
     ):
         if evaluation.get(key) is not None:
-            yield f"- {words}: {number(evaluation[key])}"
+            yield f"- {words}: {number(evaluation.get('intervals', {}).get(key, evaluation[key]))}"
+    yield from _by_month(evaluation.get("by_month", ()))
+
+
+def _by_month(months: Sequence[Json]) -> Iterator[str]:
+    if len(months) < 2:
+        return
+    yield ""
+    yield "By the month that contacts were looked at in; months without an AUC taught the model."
+    yield ""
+    yield "| month | rows | reached the goal | foretold | AUC | calibration error |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for one in months:
+        tested = (
+            [number(one[key]) for key in ("mean_probability", "auc", "calibration_error")]
+            if one["tested"]
+            else 3 * [""]
+        )
+        yield f"| {' | '.join([one['month'], number(one['rows']), number(one['base_rate']), *tested])} |"
 
 
 def _send_time(evaluation: Json) -> Iterator[str]:

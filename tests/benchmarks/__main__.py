@@ -28,6 +28,7 @@ from scoring.predictors.base import Context, Model
 from scoring.snapshots import eligible, labelled
 from scoring.synthetic.market import market
 from scoring.tables import schema
+from tests.benchmarks import reasons
 
 UNTIL = datetime(2026, 6, 30)
 #: Contacts of a rescoring.
@@ -75,6 +76,8 @@ def measure(contacts: int, seed: int) -> dict[str, Any]:
         report[f"{predictor.name}_score"]["contacts"] = table.num_rows
         models[predictor.name] = model
     rescored(made.tables, models, report, stage)
+    for name, rows, work in reasons.cases(seed):
+        stage(name, work, rows)
     return report
 
 

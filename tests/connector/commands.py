@@ -22,7 +22,7 @@ def inside(account: Portal, folder: Path, *arguments: str, **settings: str) -> t
 
 def writes(account: Portal) -> int:
     """Calls so far that change anything in the account: contacts, properties, groups."""
-    reading = ("/search", "/batch/read")
+    reading = ("/search", "/batch/read", "/oauth2/token", "/jobs/query", "/jobs/query/{id}")
     return sum(
         count
         for endpoint, count in account.calls().items()
@@ -32,7 +32,10 @@ def writes(account: Portal) -> int:
 
 def without_dates(contacts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Contacts without the dates that move by themselves and without empty values, which are no values."""
-    dates = ("createdate", "lastmodifieddate", "hs_lastmodifieddate")
+    dates = (
+        *("createdate", "lastmodifieddate", "hs_lastmodifieddate"),
+        *("CreatedDate", "LastModifiedDate", "LastModifiedById", "SystemModstamp"),
+    )
     return {
         contact_id: {
             name: value for name, value in values.items() if name not in dates and value not in (None, "")
@@ -41,9 +44,10 @@ def without_dates(contacts: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     }
 
 
-def workplace(folder: Path, more: str = "") -> Path:
-    """A folder with a leadlight.toml for the goal of `made_up.write_leads`."""
+def workplace(folder: Path, more: str = "", account: Portal | None = None) -> Path:
+    """A folder with a leadlight.toml for the goal of `made_up.write_leads`, by the name that it has there."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = f'{more}\n[goal]\ncolumn = "y"\nequals = "yes"\n'
+    goal = '[goal]\ncolumn = "y"\nequals = "yes"\n' if account is None else account.goal
+    text = f"{more}\n{goal}"
     (folder / "leadlight.toml").write_text(text, encoding="utf-8")
     return folder

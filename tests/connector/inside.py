@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import manifests
 from connector.cli import app
-from connector.sandbox.limits import Window
+from connector.sandbox.hubspot.limits import Window
 from connector.sandbox.options import Rate, SandboxOptions, parse_fault
 from connector.sandbox.server import Sandbox
 from tests.connector.portal import Portal, clean_environment

@@ -16,7 +16,7 @@ from connector.mirror import Mirror
 from connector.platform import Hint
 from connector.registry import connect
 from connector.sandbox import Rate, Sandbox, SandboxOptions
-from connector.sandbox.state import Change
+from connector.sandbox.hubspot.state import Change
 from connector.settings import Settings
 
 KINDS = {

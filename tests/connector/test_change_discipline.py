@@ -145,6 +145,11 @@ def test_moving_most_grades_is_refused_before_the_first_write(
     assert result["pushed"]["changed"] == 0
     assert f"{moves['moved']:,} of {moves['graded']:,}" in err
     assert "max_grade_moves" in err
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HubSpot, "calls_left", lambda self: 6)
+        code, few, err = inside(account, folder, "push")
+    assert code == 3
+    assert few["caps"]["grade_moves"]["lead_score"]["moved"] == moves["moved"]
     code, _, err = inside(account, folder, "push", "--max-grade-moves", "1", "--max-changes", "10")
     assert code == 3
     assert "max_changes" in err
@@ -169,16 +174,68 @@ def test_a_plan_that_no_longer_holds_says_why_and_writes_nothing(
     assert without_dates(account.contacts()) == stands
 
 
+def test_an_approval_killed_half_way_and_given_again_ends_the_same(
+    account: Portal, folder: Path, upheaval: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = without_dates(account.contacts())
+    code, planned, err = inside(account, folder, "sync", "--max-grade-moves", "1", require_approval="true")
+    assert code == 3, err
+    write, sent = HubSpot.write, []
+
+    def killed(self: HubSpot, batch: list[Write]) -> list[Outcome]:
+        sent.append(len(batch))
+        if len(sent) > 1:
+            raise KeyboardInterrupt
+        return write(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HubSpot, "write", killed)
+        code, _, _ = inside(account, folder, "approve", planned["plan"])
+    assert code == 1
+    # a day's calls for one batch: the rest stays in the plan
+    with monkeypatch.context() as patched:
+        patched.setattr(HubSpot, "calls_left", lambda self: 6)
+        code, part, err = inside(account, folder, "approve", planned["plan"])
+    assert code == 0, err
+    assert (part["status"], part["pushed"]["changed"]) == ("open", 100)
+    assert part["pushed"]["left"] == part["budget"]["contacts"] - 100 > 0
+    assert f"leadlight approve {planned['plan']}" in err
+    code, last, err = inside(account, folder, "approve", planned["plan"])
+    assert code == 0, err
+    assert last["status"] == "done"
+    code, shown, err = inside(account, folder, "runs", "show", last["run_id"], "--limit", "99999")
+    assert code == 0, err
+    contacts = account.contacts()
+    assert shown["entries_total"] == planned["planned"]["values"]
+    assert {entry["state"] for entry in shown["entries"]} == {"written"}
+    assert all(
+        contacts[entry["contact_id"]].get(entry["property"]) == entry["after"]
+        for entry in shown["entries"]
+        if not entry["property"].endswith("scored_at")
+    )
+    # one rollback undoes the whole plan
+    code, back, err = inside(account, folder, "rollback", last["run_id"], "--yes")
+    assert code == 0, err
+    assert back["restored"] == planned["planned"]["contacts"]
+    assert without_dates(account.contacts()) == before
+
+
 def test_the_rest_of_a_spent_budget_is_written_next_time_the_worthiest_first(
     account: Portal, folder: Path, upheaval: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = account.contacts()
     with monkeypatch.context() as patched:
         patched.setattr(HubSpot, "calls_left", lambda self: 6)
-        code, first, err = inside(account, folder, "sync", "--max-grade-moves", "1")
+        # what the test before put back is held
+        code, first, err = inside(account, folder, "sync", "--max-grade-moves", "1", "--resume")
     assert code == 0, err
     assert first["pushed"]["changed"] == 100
     assert first["pushed"]["left"] > 100
+    budget = first["budget"]
+    assert (budget["fits"], budget["calls_today"], budget["contacts_today"]) == (False, 1, 100)
+    assert budget["contacts"] == 100 + first["pushed"]["left"]
+    assert budget["days"] == 2
+    assert budget["goes_on_at"] in err
     assert "left for the next run" in err
     after = account.contacts()
     changed = {

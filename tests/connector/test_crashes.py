@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.connector.commands import without_dates, workplace
 from tests.connector.portal import Portal, leadlight, portal, start, wait_for
 from tests.made_up import write_leads
 
@@ -33,12 +34,6 @@ def leads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_leads(tmp_path_factory.mktemp("leads"), ROWS)
 
 
-def workplace(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "leadlight.toml").write_text('[goal]\ncolumn = "y"\nequals = "yes"\n', encoding="utf-8")
-    return folder
-
-
 def without_time(ours: str) -> dict[str, str]:
     return {name: value for name, value in json.loads(ours).items() if name != "leadlight_scored_at"}
 
@@ -51,28 +46,32 @@ def end_state(account: Portal, folder: Path) -> dict[str, Any]:
     state["contacts"] = [(key, properties, without_time(ours)) for key, properties, ours in state["contacts"]]
     state["ledger"] = [row for row in state["ledger"] if row[1] != "leadlight_scored_at"]
     state["portal"] = {
-        contact: {
-            name: value
-            for name, value in values.items()
-            if name not in ("leadlight_scored_at", "lastmodifieddate", "hs_lastmodifieddate", "createdate")
-        }
-        for contact, values in account.contacts().items()
+        contact: {name: value for name, value in values.items() if name.lower() != "leadlight_scored_at"}
+        for contact, values in without_dates(account.contacts()).items()
     }
     return state
 
 
-@pytest.fixture(scope="module")
-def unkilled(leads: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = workplace(tmp_path_factory.mktemp("unkilled"))
-    with portal("--from", str(leads), "--search-lag", "0") as account:
+def not_killed(leads: Path, folder: Path, platform: str) -> dict[str, Any]:
+    with portal("--from", str(leads), "--search-lag", "0", platform=platform) as account:
+        workplace(folder, account=account)
         code, _, err = leadlight(SYNC, account.environment(folder / "state"), folder)
         assert code == 0, err
         return end_state(account, folder)
 
 
-def killed_and_run_again(leads: Path, folder: Path, call: int) -> tuple[dict[str, Any], bool]:
+@pytest.fixture(scope="module")
+def unkilled(leads: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return not_killed(leads, tmp_path_factory.mktemp("unkilled"), "hubspot")
+
+
+def killed_and_run_again(
+    leads: Path, folder: Path, call: int, platform: str = "hubspot"
+) -> tuple[dict[str, Any], bool]:
     """The end state, and whether the run was in fact killed (not done before its n-th call)."""
-    with portal("--from", str(leads), "--search-lag", "0", "--fault", f"hang-after={call}") as account:
+    options = ("--from", str(leads), "--search-lag", "0", "--fault", f"hang-after={call}")
+    with portal(*options, platform=platform) as account:
+        workplace(folder, account=account)
         environment = account.environment(folder / "state")
         process = start(SYNC, environment, folder)
         wait_for(lambda: sum(account.calls().values()) >= call or process.poll() is not None, f"call {call}")
@@ -104,9 +103,24 @@ def rows(table: Any) -> list[Any]:
 def test_a_kill_loses_nothing_and_repeats_nothing(
     leads: Path, tmp_path: Path, unkilled: dict[str, Any], call: int
 ) -> None:
-    state, killed = killed_and_run_again(leads, workplace(tmp_path / "work"), call)
+    state, killed = killed_and_run_again(leads, tmp_path / "work", call)
     assert killed
     assert differences(unkilled, state) == {}
+
+
+@pytest.fixture(scope="module")
+def unkilled_org(leads: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return not_killed(leads, tmp_path_factory.mktemp("unkilled_org"), "salesforce")
+
+
+# while looking around, and among the writes
+@pytest.mark.parametrize("call", [7, 31])
+def test_a_kill_loses_nothing_on_salesforce_either(
+    leads: Path, tmp_path: Path, unkilled_org: dict[str, Any], call: int
+) -> None:
+    state, killed = killed_and_run_again(leads, tmp_path / "work", call, "salesforce")
+    assert killed
+    assert differences(unkilled_org, state) == {}
 
 
 @pytest.mark.soak
@@ -114,5 +128,5 @@ def test_a_kill_loses_nothing_and_repeats_nothing(
 def test_twenty_kills_lose_nothing(leads: Path, tmp_path: Path, unkilled: dict[str, Any]) -> None:
     calls = random.Random(20).sample(range(1, CALLS), 20)
     for call in calls:
-        state, _ = killed_and_run_again(leads, workplace(tmp_path / f"work{call}"), call)
+        state, _ = killed_and_run_again(leads, tmp_path / f"work{call}", call)
         assert differences(unkilled, state) == {}, f"killed at call {call}"

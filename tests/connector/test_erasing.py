@@ -369,3 +369,68 @@ def test_a_group_named_by_an_erased_contact_takes_another_name(settings: Setting
         assert erase(run, prepare(run, "1"))["proof"]["traces"] == []
         left = fetch(run.mirror, "select contact_id, person_id from store.identities order by 1")
         assert left == [("2", "2"), ("3", "2"), ("4", "4")]
+
+
+def test_a_contact_deleted_on_the_platform_is_found_by_its_address(settings: Settings) -> None:
+    with open_run(settings, "erase") as run:
+        commit(run.mirror, contacts=[contact("1"), contact("2")])
+        commit(run.mirror, at=T0 + DAY, removals=[{"object": "contact", "object_id": "1", "deleted_at": T0 + DAY}])
+        found = prepare(run, None, "C1@example.com")
+        assert found.person == Person(("1",), ("c1@example.com",))
+        assert erase(run, found)["removed"]["contacts"] == 1
+
+
+def test_a_former_address_that_is_somebody_elses_now_takes_nobody_along(settings: Settings) -> None:
+    with open_run(settings, "look") as run:
+        once = {"object": "contact", "object_id": "1", "property": "email"}
+        commit(
+            run.mirror,
+            contacts=[contact("1"), contact("2")],
+            property_history=[
+                {**once, "value": "c2@example.com", "changed_at": T0 - 2 * DAY},
+                {**once, "value": "before@example.com", "changed_at": T0 - DAY},
+            ],
+        )
+        assert find(run, "1", None) == Person(("1",), ("before@example.com", "c1@example.com"))
+
+
+def test_the_same_number_is_no_trace_where_other_things_have_their_ids(settings: Settings) -> None:
+    number = "30612345678"
+    with open_run(settings, "erase") as run:
+        commit(
+            run.mirror,
+            contacts=[contact(number), contact("2")],
+            deals=[{"deal_id": number, "company_id": number}],
+            deal_contacts=[{"deal_id": number, "contact_id": "2"}],
+        )
+        run.mirror.connection.execute(
+            "insert into store.cursors values ('contacts', ?, 'run', now()::timestamp)",
+            [f'{{"after": "{number}"}}'],
+        )
+        result = erase(run, prepare(run, number))
+        assert result["proof"]["traces"] == []
+        assert fetch(run.mirror, "select deal_id, company_id from store.deals") == [(number, number)]
+        assert fetch(run.mirror, "select deal_id, contact_id from store.deal_contacts") == [(number, "2")]
+        # a cursor with the id in it goes as a whole: its stream is read from the start
+        assert fetch(run.mirror, "select 1 from store.cursors where stream = 'contacts'") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_trace"),
+    [
+        (r"see:\njürgen+x@example.com\r", True),
+        ("/go?next=%2Fp%3Femail%3Dj%C3%BCrgen%2Bx%40example.com%26u", True),
+        ("JÜRGEN+X@EXAMPLE.COM", True),
+        ("?u=j%C3%BCrgen%252Bx%2540example.com", True),
+        (r'"j\u00fcrgen+x@example.com"', True),
+        ("y.jürgen+x@example.com", False),
+        ("jürgen@example.com", False),
+    ],
+)
+def test_every_spelling_of_an_address_is_a_trace(tmp_path: Path, text: str, is_trace: bool) -> None:
+    person = Person(("1",), ("jürgen+x@example.com",))
+    written(tmp_path, "a.json", text.encode())
+    assert bool(traces.in_files([tmp_path], person, ())[1]) is is_trace
+    with opened(tmp_path) as mirror:
+        commit(mirror, events=[event("e", "2", url=text)])
+        assert bool(traces.in_tables(mirror.connection, person)[1]) is is_trace

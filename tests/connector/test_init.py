@@ -40,6 +40,23 @@ def test_hubspot_settings_load_and_hold_the_goal(tmp_path: Path) -> None:
     assert settings.goal == {"event": "lifecycle_stage", "horizon_days": 30, "value": "customer"}
 
 
+def test_salesforce_settings_load_and_say_what_is_to_be_filled_in(tmp_path: Path) -> None:
+    code, result, err = init(tmp_path, "--platform", "salesforce", "--goal", "deal_won", "--yes")
+    assert code == 0, err
+    assert any(step.startswith("sf project deploy start") for step in result["next"])
+    path = tmp_path / "leadlight.toml"
+    text = path.read_text(encoding="utf-8")
+    assert "LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE" in text
+    assert "HubSpot" not in text
+    for key in ("salesforce_base_url", "salesforce_client_id", "salesforce_username"):
+        assert f"#{key} = " in text
+        text = text.replace(f"#{key} = ", f"{key} = ")
+    path.write_text(text, encoding="utf-8")
+    settings = load(path)
+    assert settings.platform == "salesforce"
+    assert settings.salesforce_base_url == "https://YOUR-DOMAIN.my.salesforce.com"
+
+
 def test_every_key_that_is_commented_out_is_a_setting(tmp_path: Path) -> None:
     init(tmp_path, "--platform", "hubspot", "--yes")
     text = (tmp_path / "leadlight.toml").read_text(encoding="utf-8")

@@ -30,7 +30,10 @@ from connector.platform import (
 )
 from connector.platforms.files.platform import FilesPlatform
 from connector.platforms.hubspot.platform import HubSpot
+from connector.platforms.salesforce import Salesforce
+from connector.platforms.salesforce.client.auth import Credentials
 from connector.sandbox import Rate, Sandbox, SandboxOptions
+from connector.sandbox.salesforce.box import SalesforceSandbox
 from manifests import properties
 from scoring.tables import TABLES
 from tests.connector.files_made import at, made
@@ -81,8 +84,17 @@ def hubspot(folder: Path) -> Iterator[OpenAccount]:
         yield OpenAccount(lambda: HubSpot(SecretStr(box.token), box.base_url))
 
 
+@contextmanager
+def salesforce(folder: Path) -> Iterator[OpenAccount]:
+    """The same market behind a pretend Salesforce, some of its leads converted."""
+    with SalesforceSandbox(SandboxOptions(platform="salesforce", contacts=60, seed=2)) as box:
+        key = SecretStr(Path(str(box.ready()["private_key_file"])).read_text(encoding="utf-8"))
+        credentials = Credentials(box.client_id, username=box.username, private_key=key)
+        yield OpenAccount(lambda: Salesforce(credentials, box.base_url))
+
+
 #: Platform -> an account of it.
-ACCOUNTS = {"files": files, "hubspot": hubspot}
+ACCOUNTS = {"files": files, "hubspot": hubspot, "salesforce": salesforce}
 
 
 #: Those that give single contacts by id.
@@ -330,6 +342,8 @@ def test_calls_are_counted_and_closing_twice_is_fine(
 
 def test_batches_and_concurrency_are_sane(platform: Platform) -> None:
     assert platform.batch_size >= 1
+    assert platform.batch_for(1) == platform.batch_size
+    assert platform.batch_for(1_000_000) >= platform.batch_size
     assert platform.concurrency >= 1
 
 

@@ -14,7 +14,7 @@ from connector.jobs import rescore as job
 from connector.jobs.rescore import poll, rescore
 from connector.jobs.rollback import find_target, rollback
 from connector.jobs.run import Run
-from connector.sandbox.state import CRM_UI
+from connector.sandbox.hubspot.state import CRM_UI
 from tests.connector.rescoring import Portal, hint, portal
 from tests.made_up import write_leads
 
@@ -278,6 +278,7 @@ def test_many_calls_are_one_run_which_is_rolled_back_as_one(account: Portal) -> 
 
 
 def test_caps_hold_for_a_day_of_runs(account: Portal) -> None:
+    account.sync()  # what other tests left to be written
     with account.running() as run:
         query = (
             "from store.outcomes join store.runs using (run_id) where command = 'rescore' and state = 'written'"

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from connector.errors import BadSetting
+from connector.registry import connect
 from connector.settings import load
 
 TOKEN = "pat-na1-0123-secret"
@@ -101,3 +102,30 @@ def test_a_holdout_is_off_unless_asked_for_and_its_keys_are_checked(tmp_path: Pa
         config.write_text(f"[holdout]\n{wrong}\n", encoding="utf-8")
         with pytest.raises(BadSetting, match=named):
             load(config)
+
+
+@pytest.mark.parametrize("key", ["salesforce_base_url", "salesforce_audience"])
+def test_salesforce_is_reached_by_https_alone_beyond_this_machine(key: str) -> None:
+    for url in ("http://acme.my.salesforce.com", "acme.my.salesforce.com", "ftp://x"):
+        with pytest.raises(BadSetting, match=key):
+            load(write(f'{key} = "{url}"'))
+    assert getattr(load(write(f'{key} = "http://127.0.0.1:8802/"')), key) == "http://127.0.0.1:8802"
+
+
+def test_a_retired_api_version_is_no_setting() -> None:
+    assert load().salesforce_api_version == "v68.0"
+    for version in ("v40.0", "68.0", "v68"):
+        with pytest.raises(BadSetting, match="salesforce_api_version"):
+            load(write(f'salesforce_api_version = "{version}"'))
+
+
+def test_what_salesforce_lacks_is_all_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "PRIVATE_KEY", "USERNAME"):
+        monkeypatch.delenv(f"LEADLIGHT_SALESFORCE_{name}", raising=False)
+    with pytest.raises(BadSetting) as caught:
+        connect(load(write('platform = "salesforce"')))
+    for name in ("BASE_URL", "CLIENT_ID", "PRIVATE_KEY_FILE", "CLIENT_SECRET_FILE"):
+        assert f"LEADLIGHT_SALESFORCE_{name}" in str(caught.value)
+    monkeypatch.setenv("LEADLIGHT_SALESFORCE_PRIVATE_KEY", "key")
+    with pytest.raises(BadSetting, match="LEADLIGHT_SALESFORCE_USERNAME"):
+        connect(load(write('platform = "salesforce"')))

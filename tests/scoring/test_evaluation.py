@@ -77,3 +77,39 @@ def test_gain_over_a_baseline_is_paired() -> None:
     assert (report.gains["copy"].low, report.gains["copy"].high) == (0.0, 0.0)
     assert report.gains["coin"].low > 0.1
     assert report.baselines["coin"] == (pytest.approx(0.5), pytest.approx(1.0))
+
+
+def test_plain_figures_come_with_intervals_around_them(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, outcome = sample
+    report = evaluation.measure(probabilities, outcome, np.arange(3000), {}, 1)
+    assert set(report.intervals) == {"average_precision", "brier", "calibration_error"}
+    for name in ("average_precision", "brier"):
+        figure = report.intervals[name]
+        assert figure.value == getattr(report, name)
+        assert figure.low < figure.value < figure.high
+    # The standard error of a mean of squared errors, without a bootstrap.
+    error = ((probabilities - outcome) ** 2).std() / np.sqrt(3000)
+    brier = report.intervals["brier"]
+    assert (brier.high - brier.low) / 2 == pytest.approx(1.96 * error, rel=0.2)
+
+
+def test_figures_by_month_are_those_of_the_months_rows() -> None:
+    random = np.random.default_rng(4)
+    instants = np.repeat(np.array(["2026-03-01", "2026-05-31", "2026-08-29"], "datetime64[us]").astype(int), 400)
+    chance = np.round(random.beta(1, 3, 1200), 3)
+    outcome = (random.random(1200) < chance).astype(float)
+    tested = instants > instants[0]
+    found = evaluation.by_month(chance[tested], outcome, np.tile(np.arange(400), 3), instants, tested, 1)
+    assert [one["month"] for one in found] == ["2026-03", "2026-05", "2026-08"]
+    assert found[0] == {
+        "month": "2026-03", "rows": 400, "positives": int(outcome[:400].sum()),
+        "base_rate": round(outcome[:400].mean(), 5), "tested": 0,
+    }  # fmt: skip
+    for one, rows in zip(found[1:], (slice(400, 800), slice(800, 1200)), strict=True):
+        assert one["auc"]["value"] == pytest.approx(metrics.roc_auc_score(outcome[rows], chance[rows]), abs=1e-5)
+        assert one["auc"]["low"] < one["auc"]["value"] < one["auc"]["high"]
+        assert one["base_rate"] == pytest.approx(outcome[rows].mean(), abs=1e-5)
+        assert one["mean_probability"] == pytest.approx(chance[rows].mean(), abs=1e-5)
+        assert one["calibration_error"] == pytest.approx(
+            evaluation.calibration.error(chance[rows], outcome[rows]), abs=1e-5
+        )

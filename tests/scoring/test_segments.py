@@ -17,7 +17,7 @@ from scoring.engine import DuckEngine
 from scoring.errors import ModelMismatch
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Evaluation, Model
-from scoring.predictors.segments import Segments
+from scoring.predictors.segments import Segmentation, Segments, _followed_up
 from scoring.tables import from_rows
 
 AS_OF = datetime.fromisoformat("2026-11-10")
@@ -213,6 +213,22 @@ def households() -> Context | None:
         "from lines l left join products p on l.product_id = p.product_id"
     )
     return Context(engine, datetime.fromisoformat("2018-01-01 12:00"), Goal(event="purchase"))
+
+
+def test_a_month_later_households_keep_their_segment_unless_they_changed() -> None:
+    now = households() or trained()[0]
+    then = replace(now, as_of=now.as_of - timedelta(days=31))
+    segmentation = Segmentation.from_model(SEGMENTS.train(then))
+    engine = DuckEngine.in_memory()
+    engine.put("before", _followed_up(then, segmentation))
+    engine.put("after", _followed_up(now, segmentation))
+    [told] = engine.fetch(
+        "select count(*) as known, sum(cast(b.nearest = a.nearest as integer)) as unchanged, "
+        'avg(case when b.nearest = a.nearest then cast(b."group" = a."group" as integer) end) as kept '
+        'from before b join after a using (contact_id) where b."group" >= 0 and a."group" >= 0'
+    ).to_pylist()
+    assert told["unchanged"] > 0.7 * told["known"] > 0
+    assert told["kept"] >= 0.9
 
 
 def test_groups_of_households_are_found_again() -> None:

@@ -53,6 +53,10 @@ class FilesPlatform:
         self._results: Results | None = None
         self._tables: dict[tuple[str, ...], dict[str, pa.Table]] = {}
 
+    def batch_for(self, contacts: int) -> int:  # noqa: ARG002 - one way for all
+        """See `connector.platform.Platform`."""
+        return self.batch_size
+
     def account(self) -> Account:
         """The mapping is the account: its name and a hash of where it lies."""
         return Account("files", _account_id(self.mapping.path), timezone=self.mapping.timezone)

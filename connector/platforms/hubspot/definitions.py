@@ -1,6 +1,5 @@
 """Property definitions, and which of an account's thousands of properties are worth taking along."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import pyarrow as pa
 
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client.api import Record
-from scoring import tables
+from connector.platforms.rows import definitions_table
 
 #: A HubSpot-defined property is taken when at least this share of a sample has it.
 MIN_FILL = 0.02
@@ -81,36 +80,4 @@ def filled_enough(
 
 def table(object_name: str, definitions: Mapping[str, Definition], chosen: Sequence[str]) -> pa.Table:
     """`property_definitions` of the chosen properties of one object ('contact', 'company')."""
-    columns: dict[str, str] = {}
-    for name in chosen:
-        columns[name] = _column(name, set(columns.values()))
-    return tables.from_rows(
-        "property_definitions",
-        (
-            {
-                "object": object_name,
-                "property": name,
-                "column_name": columns[name],
-                "label": definitions[name].label,
-                "type": definitions[name].kind,
-                "options": _options(definitions[name]),
-                "immutable": name in words.IMMUTABLE,
-            }
-            for name in chosen
-        ),
-    )
-
-
-def _options(found: Definition) -> str | None:
-    if not found.options:
-        return None
-    options = [{"value": value, "label": label} for value, label in found.options]
-    return json.dumps(options, separators=(",", ":"), ensure_ascii=False)
-
-
-def _column(name: str, taken: set[str]) -> str:
-    """`p_` and the name in lower_snake; HubSpot's names are that already, but nothing enforces it."""
-    column = "p_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())
-    while column in taken:
-        column += "_"
-    return column
+    return definitions_table(object_name, definitions, chosen, words.IMMUTABLE)

@@ -78,6 +78,10 @@ class HubSpot:
         self._definitions: tuple[float, Mapping[str, Definition]] | None = None
         self._kinds = {entry.name: entry.type for entry in manifests.properties()}
 
+    def batch_for(self, contacts: int) -> int:  # noqa: ARG002 - one way for all
+        """See `connector.platform.Platform`."""
+        return self.batch_size
+
     def account(self) -> Account:
         """Portal id, time zone and home currency. Raises BadCredentials."""
         if self._account is None:

@@ -1,6 +1,5 @@
 """How an account is read: definitions, contacts, companies, deals, what people did, and who is gone."""
 
-import logging
 from collections.abc import Iterator
 
 from connector.errors import MissingScope
@@ -18,8 +17,7 @@ from connector.platforms.hubspot import (
 from connector.platforms.hubspot.activities import ACTIVITIES
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.reading import Reading
-
-log = logging.getLogger(__name__)
+from connector.platforms.optional import optional
 
 
 def pull(reading: Reading) -> Iterator[Page | StreamOff]:
@@ -43,16 +41,6 @@ def pull(reading: Reading) -> Iterator[Page | StreamOff]:
     yield from optional("page_views", page_views.pull(reading))
     for activity in ACTIVITIES:
         yield from optional(activity.name, activities.pull(reading, activity))
-
-
-def optional(stream: str, pages: Iterator[Page], *, quiet: bool = False) -> Iterator[Page | StreamOff]:
-    """A stream that turns itself off where its scope or plan is missing; `quiet` where another says so already."""
-    try:
-        yield from pages
-    except MissingScope as error:
-        log.info("stream %s is off: the scope %s is missing", stream, error.scope)
-        if not quiet:
-            yield StreamOff(stream, error.scope, str(error))
 
 
 def _company_definitions(reading: Reading) -> StreamOff | None:

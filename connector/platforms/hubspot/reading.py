@@ -1,19 +1,18 @@
 """What every stream needs to read, and small steps that they share."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-
-from connector.platform import Account, Known, PullRequest, page_schema
+from connector.platform import Account, Known, PullRequest
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client.api import Api, Record
 from connector.platforms.hubspot.definitions import Definition
+from connector.platforms.rows import Row, filled, to_table
+from connector.platforms.values import details_json
 
-Row = dict[str, Any]
+__all__ = ["Reading", "Row", "details_json", "filled", "history_rows", "modified", "stored_json", "to_table"]
 
 
 @dataclass
@@ -42,16 +41,6 @@ class Reading:
     def now(self) -> datetime:
         """HubSpot's present as naive UTC, whole seconds."""
         return self.api.now().replace(tzinfo=None, microsecond=0)
-
-
-def to_table(name: str, rows: Sequence[Row]) -> pa.Table:
-    """Rows as a page's table."""
-    return pa.Table.from_pylist(list(rows), schema=page_schema(name))
-
-
-def filled(given: Mapping[str, Sequence[Row]]) -> dict[str, pa.Table]:
-    """Tables of those that have rows."""
-    return {name: to_table(name, rows) for name, rows in given.items() if rows}
 
 
 def history_rows(object_name: str, record: Record, observed_at: datetime) -> Iterator[Row]:
@@ -83,9 +72,3 @@ def stored_json(record: Record, skip: Mapping[str, Any] | frozenset[str]) -> str
     return words.record_json(
         {name: value for name, value in properties.items() if name not in words.STAMPS and name not in skip}
     )
-
-
-def details_json(details: Mapping[str, Any]) -> str:
-    """An event's further facts as text, without those that are unknown."""
-    kept = {name: value for name, value in sorted(details.items()) if value not in (None, "")}
-    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)

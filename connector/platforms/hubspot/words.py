@@ -1,13 +1,23 @@
 """HubSpot's words to ours and back, as tables."""
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from connector.platforms.values import (
+    EPOCH,
+    flag,
+    instant,
+    number,
+    record_json,
+    second,
+)
+from connector.platforms.values import canonical_text as from_hubspot
 from manifests import read_toml
+
+__all__ = ["flag", "from_hubspot", "instant", "number", "record_json", "second"]
 
 #: Objects as paths name them -> as our tables do.
 OBJECTS = {"contacts": "contact", "companies": "company", "deals": "deal"}
@@ -122,8 +132,6 @@ CALL_OUTCOMES = {
     "a4c4c377-d246-4b32-a13b-75a56a4cd0ff": "left live message",
 }
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - our tables hold naive UTC
-
 
 def property_type(hubspot_type: str, field_type: str, options: Iterable[str] = ()) -> str | None:
     """Our type of a property, None for one that has no values we could use (files, coordinates, JSON)."""
@@ -150,43 +158,10 @@ def email_kind(event: Mapping[str, Any]) -> str | None:
     return "email_unsubscribe" if "UNSUBSCRIBED" in statuses else None
 
 
-def instant(value: object) -> datetime | None:
-    """A HubSpot time as naive UTC with all its digits: ISO 8601, a date, or epoch milliseconds."""
-    if value in (None, ""):
-        return None
-    text = str(value)
-    try:
-        if text.lstrip("-").isdigit():
-            return _EPOCH + timedelta(milliseconds=int(text))
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        return None
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
-
-
-def second(value: object) -> datetime | None:
-    """The same in whole seconds."""
-    found = instant(value)
-    return None if found is None else found.replace(microsecond=0)
-
-
 def milliseconds(moment: datetime) -> int:
     """Epoch milliseconds of an aware or a naive UTC instant: how HubSpot's filters and v1 paths want it."""
     naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return (naive - _EPOCH) // timedelta(milliseconds=1)
-
-
-def number(value: object) -> float | None:
-    """A number from HubSpot's text."""
-    try:
-        return None if value in (None, "") else float(str(value))
-    except ValueError:
-        return None
-
-
-def flag(value: object) -> bool | None:
-    """A boolean from HubSpot's text."""
-    return {"true": True, "false": False}.get(str(value).lower())
+    return (naive - EPOCH) // timedelta(milliseconds=1)
 
 
 def to_hubspot(kind: str, text: str | None) -> str:
@@ -195,27 +170,6 @@ def to_hubspot(kind: str, text: str | None) -> str:
         return ""
     moment = instant(text) if kind == "datetime" else None
     return text if moment is None else str(milliseconds(moment))
-
-
-def from_hubspot(kind: str, text: object) -> str | None:
-    """HubSpot's text of one of our properties as canonical text, so that equal values compare equal."""
-    if text in (None, ""):
-        return None
-    given = str(text)
-    if kind == "datetime":
-        moment = second(given)
-        return given if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if kind == "boolean":
-        return given.lower()
-    return _plain_number(given) if kind == "number" else given
-
-
-def _plain_number(text: str) -> str:
-    """Without exponent and trailing zeros: 87.0 -> 87, 0.50 -> 0.5."""
-    found = number(text)
-    if found is None:
-        return text
-    return str(int(found)) if found.is_integer() and abs(found) < 1e15 else repr(found)
 
 
 @cache
@@ -231,12 +185,6 @@ def _zones() -> Mapping[str, str]:
 def zone(value: object) -> str | None:
     """The IANA name of a time zone, None for one that this machine does not know."""
     return None if value in (None, "") else _zones().get(str(value).strip().lower())
-
-
-def record_json(values: Mapping[str, Any]) -> str:
-    """A record's properties as text: keys sorted, nothing empty, compact; equal records have equal texts."""
-    kept = {name: str(value) for name, value in sorted(values.items()) if value not in (None, "")}
-    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
 def id_list(value: object) -> list[str]:

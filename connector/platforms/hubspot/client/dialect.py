@@ -38,6 +38,7 @@ class HubSpotDialect:
     """See `connector.transport.Dialect`."""
 
     name = "HubSpot"
+    credentials = "LEADLIGHT_HUBSPOT_TOKEN"
     rules = RULES
 
     def problem(self, body: Any) -> Problem:

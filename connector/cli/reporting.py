@@ -1,0 +1,69 @@
+"""The report: one file to look at, and the leads to call as CSV."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connector import console
+from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.cli.fairness import print_fairness
+
+
+def report(
+    config: Config = None,
+    platform: PlatformName = None,
+    mapping: Mapping = None,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("leadlight-report.html"),
+    calls: Annotated[
+        Path | None, typer.Option("--calls", help="Also each owner's twenty leads to call, to this CSV file.")
+    ] = None,
+    fairness: Annotated[
+        bool,
+        typer.Option("--fairness", help="How groups fare that the score must not look at, in the terminal only."),
+    ] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Can I trust it, what drives it, who, when: one HTML file that needs nothing else. Reads the mirror only.
+
+    It holds names and addresses of contacts, and is readable by you alone.
+
+    Examples:
+
+        leadlight report
+
+        leadlight report --out backtest.html --calls calls.csv
+
+        leadlight report --fairness --json
+
+        leadlight report --platform files --mapping mapping.toml --json
+    """
+    from connector.jobs.fairness import fairness as by_group
+    from connector.jobs.report import report as job
+    from connector.jobs.report.calls import write_calls
+    from connector.jobs.report.files import keep
+    from connector.jobs.stored import open_stored
+    from connector.pages.rendering import report_page
+
+    with answering(json) as answer, console.watching() as progress:
+        settings = chosen(config, platform, mapping)
+        if fairness:
+            with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
+                answer.result = {"fairness": by_group(run)}
+            print_fairness(answer.result["fairness"])
+            return
+        with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
+            # what the page shows is what --json says, to the last digit
+            found = jsonlib.loads(jsonlib.dumps(job(run), default=str))
+            keep(out, report_page(found))
+            listed = None if calls is None else write_calls(run, calls)
+        files = {"report": str(out), "calls": None if calls is None else str(calls)}
+        answer.result = {**found, "files": files}
+        console.say(found["verdict"]["headline"])
+        for one in found["trust"]:
+            console.say(f"  {one['title']}: {one['sentence']}")
+        console.say(f"Written: {out}. It holds names and addresses: share it as you would share those.")
+        if calls is not None:
+            console.say(f"Written: {calls}, {listed:,} leads to call.")

@@ -1,0 +1,40 @@
+"""The leads to call, as a CSV file that a spreadsheet opens safely."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from connector.jobs.report.files import keep
+from connector.jobs.report.people import calls
+from connector.jobs.run import Run
+
+_COLUMNS = (
+    *("owner_id", "place", "contact_id", "name", "email", "company", "score", "grade", "probability", "send_hour"),
+    "reasons",
+)
+#: Beginnings that spreadsheets take for a formula; names and companies come from anyone who fills in a form.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_calls(run: Run, path: Path) -> int:
+    """Every owner's best leads of grade A or B outside the holdout, for each goal; how many. Expects the table
+    that `report` made."""
+    listed = [
+        {"goal": task.goal.words, **row}
+        for task in run.tasks()
+        if task.predictor.name == "lead_score"
+        and run.mirror.connection.execute("from reported limit 1").fetchall()
+        for row in calls(run, task)
+    ]
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, ("goal", *_COLUMNS), extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({name: _safe(row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
+    keep(path, out.getvalue())
+    return len(listed)
+
+
+def _safe(value: Any) -> Any:
+    """A text that no spreadsheet calculates with."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,0 +1,65 @@
+"""Figures and instants as people write them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+def thousands(value: float | None) -> str:
+    """12345.6 -> "12,346"; unknown is a dash."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """0.1234 -> "12%", 0.0123 -> "1.2%"."""
+    if value is None:
+        return "–"
+    return f"{value:.0%}" if abs(value) >= 0.1 or value == 0 else f"{value:.1%}"
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def interval(figure: Mapping[str, float] | None, digits: int = 2, *, share: bool = False) -> str:
+    """A figure and its 95% interval: "0.89 (0.87 to 0.90)"."""
+    if not figure or figure.get("value") is None:
+        return "–"
+    say = percent if share else lambda value: decimal(value, digits)
+    low, high = figure.get("low"), figure.get("high")
+    if low is None:
+        return say(figure["value"])
+    return f"{say(figure['value'])} ({say(low)} to {say(high)})" if high is not None else say(figure["value"])
+
+
+def local(instant: str | datetime | None, zone: str) -> str:
+    """A UTC instant as the account's people write it: "25 Nov 2026, 16:05"."""
+    if instant is None:
+        return "–"
+    given = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
+    given = given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+    there = given.astimezone(ZoneInfo(zone))
+    return f"{there.day} {there:%b %Y, %H:%M}"
+
+
+def clock(hour: float | None) -> str:
+    """6 -> "06:00"."""
+    return "–" if hour is None else f"{int(hour):02d}:00"
+
+
+def reasons(text: str | None) -> list[tuple[str, str]]:
+    """("for" or "against", phrase) of a record's reasons; a text without signs is one note."""
+    kinds = {"+ ": "for", "− ": "against"}
+    parts = [part for part in (text or "").split("; ") if part]
+    return [(kinds[part[:2]], part[2:]) if part[:2] in kinds else ("note", part) for part in parts]
+
+
+def plain(name: str) -> str:
+    """A name of the program's as words: "logistic_regression" -> "logistic regression"."""
+    return name.replace("_", " ")
+
+
+FILTERS: dict[str, Any] = {
+    one.__name__: one for one in (thousands, percent, decimal, interval, local, clock, reasons, plain)
+}

@@ -1,0 +1,194 @@
+"""Writing our fields: by Collections a few, by a Bulk job many; every row accounted for by its record id."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from connector.errors import Bug, FixSetup, MissingScope, PlatformRefused
+from connector.platform import Outcome, Write
+from connector.platforms.salesforce import words
+from connector.platforms.salesforce.client import soql
+from connector.platforms.salesforce.client.api import Api
+from connector.platforms.salesforce.client.bulk import Bulk, JobFailed, error_code
+from connector.platforms.salesforce.client.tabular import write_csv
+from connector.platforms.salesforce.install import DEPLOY
+from connector.platforms.salesforce.words import CONTACT
+from connector.transport import jittered
+
+_LOCKED = "UNABLE_TO_LOCK_ROW"
+
+#: How often rows that somebody else held are tried again, after waits of one, two, four … seconds.
+LOCK_ROUNDS = 5
+
+#: The record is not there any more, or it is a lead that became a contact: Salesforce lets nobody change it.
+_GONE = frozenset(
+    {
+        "ENTITY_IS_DELETED",
+        "INVALID_CROSS_REFERENCE_KEY",
+        "NOT_FOUND",
+        "MALFORMED_ID",
+        "CANNOT_UPDATE_CONVERTED_LEAD",
+    }
+)
+
+#: Our fields are not there, or field-level security hides them: no row can be written.
+_NO_FIELD = frozenset({"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE", "InvalidBatch"})
+
+
+class Writer:
+    """Writes to one org. `kinds` are our properties' types by name; `sleep` waits for locked rows."""
+
+    def __init__(
+        self, api: Api, bulk: Bulk, kinds: Mapping[str, str], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._api, self._bulk, self._kinds, self._sleep = api, bulk, kinds, sleep
+
+    def write(self, batch: Sequence[Write]) -> list[Outcome]:
+        """One outcome for each row, in order. Raises FixSetup where a field can't be written at all."""
+        if len({row.contact_id for row in batch}) < len(batch):
+            raise Bug("A batch names a contact twice.")
+        outcomes: dict[str, Outcome] = {}
+        rows = {row.contact_id: row for row in batch if words.object_of(row.contact_id)}
+        try:
+            for object_name in words.PEOPLE.values():
+                ours = [row for row in rows.values() if words.object_of(row.contact_id) == object_name]
+                outcomes |= self._write_all(object_name, ours)
+        except MissingScope as error:
+            raise FixSetup(f"{error} Check that our fields are there: {DEPLOY}") from None
+        return [outcomes.get(row.contact_id) or Outcome(row.contact_id, "gone") for row in batch]
+
+    def _write_all(self, object_name: str, rows: Sequence[Write]) -> dict[str, Outcome]:
+        outcomes = self._once(object_name, rows)
+        by_id = {row.contact_id: row for row in rows}
+        for attempt in range(LOCK_ROUNDS):
+            locked = [key for key, outcome in outcomes.items() if (outcome.error or "").startswith(_LOCKED)]
+            if not locked:
+                break
+            self._sleep(jittered(2.0**attempt))
+            # Rows of one parent lock each other: side by side they are written in one transaction.
+            outcomes |= self._collections(
+                object_name, [by_id[key] for key in self._by_parent(object_name, locked)]
+            )
+        return outcomes
+
+    def _once(self, object_name: str, rows: Sequence[Write]) -> dict[str, Outcome]:
+        if len(rows) <= self._api.sizes["rest"]:
+            return self._collections(object_name, rows)
+        outcomes: dict[str, Outcome] = {}
+        for part, csv in self._parts(rows):
+            outcomes |= self._job(object_name, part, csv)
+        return outcomes
+
+    def _parts(self, rows: Sequence[Write]) -> list[tuple[Sequence[Write], bytes]]:
+        """Rows and their CSV, as few as stay below what one job takes."""
+        names = sorted({name for row in rows for name in row.values})
+        header = ["Id", *(words.field_name(name) for name in names)]
+        csv = write_csv(header, [self._line(row) for row in rows])
+        limits = self._api.limits["ingest"]
+        if len(rows) == 1 or (len(csv) <= limits["bytes"] and len(rows) <= limits["rows"]):
+            return [(rows, csv)]
+        middle = len(rows) // 2
+        return [*self._parts(rows[:middle]), *self._parts(rows[middle:])]
+
+    def _line(self, row: Write) -> dict[str, str | None]:
+        values = {
+            words.field_name(name): words.to_csv(self._kinds.get(name, "text"), value)
+            for name, value in row.values.items()
+        }
+        return {"Id": row.contact_id, **values}
+
+    def _job(self, object_name: str, rows: Sequence[Write], csv: bytes) -> dict[str, Outcome]:
+        try:
+            done = self._bulk.update(object_name, csv, [row.contact_id for row in rows])
+        except JobFailed as error:
+            if error.code in _NO_FIELD:
+                raise FixSetup(f"{error} Our fields can't be written: {DEPLOY}") from None
+            raise
+        outcomes = {}
+        for row in rows:
+            error_text = done.failed.get(row.contact_id)
+            if row.contact_id in done.unprocessed:
+                error_text = "not processed: the job ended before"
+            outcomes[row.contact_id] = _outcome(row.contact_id, error_text, None)
+        return outcomes
+
+    def _collections(self, object_name: str, rows: Sequence[Write]) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        size = self._api.sizes["collection"]
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            reply = self._api.update([self._record(object_name, row) for row in part])
+            for row, result in zip(part, reply.body, strict=True):
+                outcomes[row.contact_id] = _outcome(row.contact_id, _row_error(result), reply.request_id)
+        return outcomes
+
+    def _record(self, object_name: str, row: Write) -> dict[str, Any]:
+        values = {
+            words.field_name(name): words.to_salesforce(self._kinds.get(name, "text"), value)
+            for name, value in row.values.items()
+        }
+        return {"attributes": {"type": object_name}, "id": row.contact_id, **values}
+
+    def _by_parent(self, object_name: str, ids: Sequence[str]) -> list[str]:
+        if object_name != CONTACT:
+            return sorted(ids)
+        parents: dict[str, str] = {}
+        size = self._api.sizes["ids"]
+        for start in range(0, len(ids), size):
+            query = soql.select(("Id", "AccountId"), CONTACT, [soql.one_of("Id", ids[start : start + size])])
+            parents |= {str(row["Id"]): str(row["AccountId"] or "") for row in self._api.rows(query)}
+        return sorted(ids, key=lambda key: (parents.get(key, ""), key))
+
+
+def _row_error(result: Mapping[str, Any]) -> str | None:
+    """`CODE: fields` of a Collections result, None for success. The message may repeat values and is left out."""
+    if result.get("success"):
+        return None
+    errors = result.get("errors") or [{}]
+    fields = ", ".join(str(name) for name in errors[0].get("fields") or ())
+    return error_code(f"{errors[0].get('statusCode') or 'refused'}::{fields} --")
+
+
+def _outcome(contact_id: str, error: str | None, request_id: str | None) -> Outcome:
+    if error is None:
+        return Outcome(contact_id, "written", None, request_id)
+    code = error.partition(":")[0]
+    if code in _NO_FIELD:
+        raise FixSetup(f"Salesforce: {error} (request {request_id}): our fields can't be written: {DEPLOY}")
+    return Outcome(contact_id, "gone" if code in _GONE else "failed", None, request_id, error)
+
+
+def read_ours(
+    api: Api, bulk: Bulk, contact_ids: Sequence[str], fields: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any] | None]:
+    """Contact -> our fields as they stand (property -> Salesforce's value); None for one that is gone or a
+    converted lead. `fields`: object -> property -> the field, of those that are there."""
+    present: dict[str, dict[str, Any] | None] = dict.fromkeys(contact_ids)
+    for object_name, ours in fields.items():
+        ids = [contact_id for contact_id in contact_ids if words.object_of(contact_id) == object_name]
+        more = ["IsConverted"] if object_name == words.LEAD else []
+        for record in _records(api, bulk, object_name, ids, ["Id", *more, *ours.values()]):
+            if str(record["Id"]) in present and str(record.get("IsConverted")).lower() != "true":
+                present[str(record["Id"])] = {name: record.get(field) for name, field in ours.items()}
+    return present
+
+
+def _records(
+    api: Api, bulk: Bulk, object_name: str, ids: Sequence[str], names: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    """Records by id; many at once by reading the whole object in one job."""
+    if len(ids) > api.sizes["rest"]:
+        try:
+            job = bulk.query(soql.select(names, object_name), object_name)
+        except PlatformRefused:
+            job = None
+        if job is not None:
+            found = [row for table, _ in bulk.pages(job) for row in table.to_pylist()]
+            bulk.forget_query(job)
+            return found
+    records: list[Mapping[str, Any]] = []
+    size = api.sizes["ids"]
+    for start in range(0, len(ids), size):
+        query = soql.select(names, object_name, [soql.one_of("Id", ids[start : start + size])])
+        records += api.rows(query, object_name=object_name)
+    return records

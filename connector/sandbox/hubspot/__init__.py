@@ -1,0 +1,1 @@
+"""A pretend HubSpot account: a second reading of its documentation, apart from the client."""

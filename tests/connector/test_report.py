@@ -1,0 +1,130 @@
+"""`leadlight report` on files: honest verdicts, the same figures on page and in JSON, safe lists, nothing else."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from connector.cli import app
+from connector.jobs.report.calls import _safe
+from connector.jobs.report.trust import verdict
+from connector.pages import charts
+from connector.pages.rendering import report_page
+from tests.made_up import write_leads
+
+ROWS = 900
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("report")
+    write_leads(folder, ROWS)
+    assert _run(folder, "score", "--out", str(folder / "scores.csv"))[0] == 0
+    code, told = _run(folder, "report", "--out", str(folder / "r.html"), "--calls", str(folder / "calls.csv"))
+    assert code == 0
+    return folder, told
+
+
+def _run(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    environment = {"LEADLIGHT_STATE_DIR": str(folder / ".leadlight")}
+    given = [*arguments, "--platform", "files", "--mapping", str(folder / "mapping.toml"), "--json"]
+    done = CliRunner().invoke(app, given, env=environment)
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_without_a_state_it_says_what_to_do_first(tmp_path: Path) -> None:
+    write_leads(tmp_path, 50)
+    code, told = _run(tmp_path, "report", "--out", str(tmp_path / "r.html"))
+    assert code == 2
+    assert "leadlight pull" in told["error"]
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_its_figures_are_those_of_the_scores(made: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = made
+    with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["leadlight_score"]]
+    who = told["who"][0]
+    assert who["scored"] == len(rows) == sum(who["distribution"]["now"]) == sum(who["grades"]["now"].values())
+    best = max(rows, key=lambda row: (float(row["leadlight_probability"]), [-ord(c) for c in row["contact_id"]]))
+    assert who["top"][0]["probability"] == float(best["leadlight_probability"])
+    assert [one["probability"] for one in who["top"]] == sorted(
+        (float(row["leadlight_probability"]) for row in rows), reverse=True
+    )[: len(who["top"])]
+    # nothing was written, so nothing stood before
+    assert (who["distribution"]["stood"], who["moved"], who["written_by"]) == (None, [], None)
+
+
+def test_its_curves_agree_with_its_figures(made: tuple[Path, dict[str, Any]]) -> None:
+    lead = next(one for one in made[1]["trust"] if one["key"] == "lead_score")
+    gain = {one["contacts"]: one["outcomes"] for one in lead["curves"]["gain"]}
+    assert gain[0.1] / 0.1 == pytest.approx(lead["evaluation"]["lift_top_decile"]["value"], abs=1e-3)
+    points = lead["curves"]["calibration"]
+    rows = sum(one["rows"] for one in points)
+    off = sum(abs(one["promised"] - one["found"]) * one["rows"] for one in points) / rows
+    assert off == pytest.approx(lead["evaluation"]["calibration_error"], abs=1e-3)
+    assert made[1]["drivers"][0]["effects"][0]["weight"] > 0
+
+
+def test_the_list_to_call_is_the_likeliest_of_grade_a_and_b(made: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = made
+    assert (folder / "calls.csv").stat().st_mode & 0o077 == 0
+    with (folder / "calls.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert 0 < len(rows) <= 20
+    assert {row["grade"] for row in rows} <= {"A", "B"}
+    assert [row["contact_id"] for row in rows] == [
+        one["contact_id"] for one in told["who"][0]["owners"][0]["calls"]
+    ]
+    assert not any(row["reasons"].startswith("+") for row in rows)
+
+
+def test_the_page_needs_nothing_and_escapes_everything(made: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = made
+    page = (folder / "r.html").read_text(encoding="utf-8")
+    assert (folder / "r.html").stat().st_mode & 0o077 == 0
+    assert "<script" not in page
+    assert re.findall(r'(?:src|href)="(?!#)', page) == []
+    assert ' style="' not in page
+    told["who"][0]["top"][0]["name"] = "<img src=x onerror=alert(1)>"
+    told["who"][0]["top"][0]["company"] = '"><script>alert(2)</script>'
+    hostile = report_page(told)
+    assert "<img" not in hostile
+    assert "<script" not in hostile
+    assert "&lt;img src=x onerror=alert(1)&gt;" in hostile
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+ visited", "-2", "@SUM(A1)", "\tx", "\rx"])
+def test_no_text_is_a_formula(text: str) -> None:
+    assert _safe(text) == f"'{text}"
+    assert _safe(-2.0) == -2.0
+
+
+@pytest.mark.parametrize(
+    ("passed", "publish", "words"),
+    [
+        ((True, True), "yes", "Yes, publish"),
+        ((True, False), "partly", "Publish lead score only: send time did not pass."),
+        ((True, None), "partly", "Publish lead score only: send time had no input."),
+        ((False, None), "no", "Do not publish yet: lead score did not pass."),
+        ((None, None), "nothing", "Nothing to publish yet"),
+    ],
+)
+def test_the_verdict_in_one_line(passed: tuple[Any, ...], publish: str, words: str) -> None:
+    titles = ("Lead score", "Send time")
+    judged = [{"key": title, "title": title, "passed": one} for title, one in zip(titles, passed, strict=True)]
+    said = verdict(judged)
+    assert said["publish"] == publish
+    assert said["headline"].startswith(words)
+
+
+def test_charts_say_in_words_what_they_show() -> None:
+    drawn = str(charts.bars([1, 5, 2], ["a", "<b>", "c"], title="Contacts", axis="kind"))
+    assert 'aria-label="Contacts. Highest at &lt;b&gt;: 5."' in drawn
+    assert drawn.count('<rect class="bar"') == 3
+    heights = [float(one) for one in re.findall(r'height="([\d.]+)"><title>', drawn)]
+    assert heights[1] == max(heights) == pytest.approx(5 * heights[0], rel=0.01)
