@@ -208,7 +208,7 @@ def _follow(connection: duckdb.DuckDBPyConnection) -> None:
                where kept.merged_into is not null and kept.merged_into <> loser and hops < 20)
            select loser, max_by(winner, hops) as winner from chain group by loser"""
     )
-    for table in ("events", "purchases"):
+    for table in ("events", "machine_made", "purchases"):
         connection.execute(
             f"update store.{table} kept set contact_id = w.winner from _page_winners w "
             "where kept.contact_id = w.loser"

@@ -33,6 +33,11 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
                 if isinstance(page, Page):
                     opened.commit(page, run_id="run", observed_at=AS_OF)
             platform.close()
+            # some of what people did was done by machines
+            opened.connection.execute(
+                "insert into store.machine_made select event_id, contact_id, 0.9 from store.events "
+                "where kind in ('email_open', 'email_click') and hash(event_id) % 5 = 0"
+            )
             opened.connection.execute(
                 """insert into store.identities
                    select 'p' || (row_number() over (order by contact_id) % 200), 'x', '1', contact_id, 'test'

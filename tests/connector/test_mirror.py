@@ -350,11 +350,13 @@ def test_what_a_merged_contact_did_is_its_last_winners(mirror: Mirror) -> None:
         purchases=bought,
         deal_contacts=on,
     )
+    fetch(mirror, "insert into store.machine_made values ('e1', '1', 0.5)")
     forget_news(mirror)
     commit(mirror, removals=[{"object": "contact", "object_id": "2", "merged_into": "3"}])
     commit(mirror, removals=[{"object": "contact", "object_id": "1", "merged_into": "2"}])
     assert fetch(mirror, "select event_id, contact_id from events order by event_id") == [("e1", "3"), ("e2", "3")]
     assert fetch(mirror, "select contact_id from purchases") == [("3",)]
+    assert fetch(mirror, "select contact_id from store.machine_made") == [("3",)]
     assert fetch(mirror, "select deal_id, contact_id from deal_contacts") == [("d", "3")]
     assert "3" in news(mirror)
 
