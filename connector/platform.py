@@ -71,7 +71,8 @@ class Page:
     `property_history` by (object, object_id, property, changed_at). For tables without an id of their own
     (contact_addresses, consents, list_members, deal_contacts, purchase_items, identities) `replaces`
     names the parents whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id,
-    contact_id, list_id, deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the objects it holds.
+    contact_id, list_id, deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the
+    objects it holds.
     """
 
     stream: str

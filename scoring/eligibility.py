@@ -40,8 +40,8 @@ class Consent:
 class Filter:
     """Contacts are in when every condition of `include` holds and none of `exclude`.
 
-    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, `list`, or a property's name) and the
-    values of which one must stand there, whatever their case.
+    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, `list`, or a property's name) and
+    the values of which one must stand there, whatever their case.
     """
 
     include: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -50,11 +50,6 @@ class Filter:
     @property
     def fields(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys([*self.include, *self.exclude]))
-
-    @property
-    def lists(self) -> tuple[str, ...]:
-        """Ids of the lists that are asked for."""
-        return tuple(dict.fromkeys([*self.include.get(LIST, ()), *self.exclude.get(LIST, ())]))
 
     def __bool__(self) -> bool:
         return bool(self.include or self.exclude)

@@ -5,7 +5,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connector.sandbox import faults, wire
 from connector.sandbox.faults import FaultPlan, Trouble
-from connector.sandbox.hubspot import account
+from connector.sandbox.hubspot import account, lists
 from connector.sandbox.hubspot.calls import Call, Reply, problem_reply
 from connector.sandbox.hubspot.limits import Limits
 from connector.sandbox.hubspot.problems import Problem, missing_scope, not_found, unauthenticated
@@ -115,13 +115,16 @@ def application(host: Host) -> ASGIApp:
         with host.portal.lock:
             return _response(Reply(200, account.state(host.portal, host.calls)))
 
-    async def edit(request: Request) -> Response:
-        raw = await request.body()
-        with host.portal.lock:
-            try:
-                return _response(account.edit(host._call(request, {}, raw)))
-            except Problem as problem:
-                return _response(problem_reply(problem))
+    def by_hand(change: Callable[[Call], Reply]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            raw = await request.body()
+            with host.portal.lock:
+                try:
+                    return _response(change(host._call(request, {}, raw)))
+                except Problem as problem:
+                    return _response(problem_reply(problem))
+
+        return endpoint
 
     async def unknown(request: Request, _: Exception) -> Response:
         status = getattr(_, "status_code", 404)
@@ -131,7 +134,11 @@ def application(host: Host) -> ASGIApp:
         return _response(Reply(status, body))
 
     routes = [Route(one.path, _Served(host, one), methods=[one.method]) for one in endpoints()]
-    own = [Route("/_sandbox/state", state), Route("/_sandbox/edit", edit, methods=["POST"])]
+    own = [
+        Route("/_sandbox/state", state),
+        Route("/_sandbox/edit", by_hand(account.edit), methods=["POST"]),
+        Route("/_sandbox/list", by_hand(lists.define), methods=["POST"]),
+    ]
     app = Starlette(routes=[*routes, *own], exception_handlers={404: unknown, 405: unknown})
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
