@@ -40,8 +40,8 @@ class Consent:
 class Filter:
     """Contacts are in when every condition of `include` holds and none of `exclude`.
 
-    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, `list`, or a property's name) and
-    the values of which one must stand there, whatever their case.
+    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, `list`, or a property's name)
+    and the values of which one must stand there, whatever their case.
     """
 
     include: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
