@@ -40,7 +40,7 @@ tests/browser/node_modules/axe-core/axe.min.js: tests/browser/package-lock.json
 	@touch $@
 
 test: lint browser axe
-	$(BIN)/pytest -q -n $(WORKERS) -m "not soak"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not soak"
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

@@ -69,9 +69,10 @@ class Page:
 
     Upserts go by the tables' ids (contact_id, company_id, deal_id, event_id, purchase_id, campaign_id);
     `property_history` by (object, object_id, property, changed_at). For tables without an id of their own
-    (contact_addresses, consents, deal_contacts, purchase_items, identities) `replaces` names the parents
-    whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id, contact_id,
-    deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the objects it holds.
+    (contact_addresses, consents, list_members, deal_contacts, purchase_items, identities) `replaces`
+    names the parents whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id,
+    contact_id, list_id, deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the
+    objects it holds.
     """
 
     stream: str
@@ -138,6 +139,8 @@ class PullRequest:
     full: bool = False
     #: Names of the properties that we write.
     ours: tuple[str, ...] = ()
+    #: Ids of the lists whose members are wanted.
+    lists: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -295,6 +298,8 @@ class Wanted:
     history: bool = False
     #: Columns of static goals.
     goal_columns: tuple[str, ...] = ()
+    #: Ids of the lists that filters name.
+    lists: tuple[str, ...] = ()
 
 
 class Platform(Protocol):

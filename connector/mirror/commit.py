@@ -25,6 +25,7 @@ _KEYED = {"events": "event_id", "purchases": "purchase_id", "campaigns": "campai
 _CHILDREN = {
     "contact_addresses": ("contact_id", ("contact_id", "email")),
     "consents": ("contact_id", ("contact_id", "channel", "purpose")),
+    "list_members": ("list_id", ("list_id", "contact_id")),
     "deal_contacts": ("deal_id", ("deal_id", "contact_id", "role")),
     "purchase_items": ("purchase_id", ("purchase_id", "product_id", "category", "quantity", "price")),
     "identities": ("contact_id", ("contact_id",)),
@@ -34,6 +35,7 @@ _CHILDREN = {
 _CONCERNS = {
     "contact_addresses": (("contact", "contact_id"),),
     "consents": (("contact", "contact_id"),),
+    "list_members": (("contact", "contact_id"),),
     "deal_contacts": (("contact", "contact_id"),),
     "events": (("contact", "contact_id"), ("company", "company_id")),
     "purchases": (("contact", "contact_id"),),

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connector.sandbox import faults, wire
 from connector.sandbox.faults import FaultPlan, Trouble
-from connector.sandbox.hubspot import account
+from connector.sandbox.hubspot import account, lists
 from connector.sandbox.hubspot.calls import Call, Reply, problem_reply
 from connector.sandbox.hubspot.limits import Limits
 from connector.sandbox.hubspot.problems import Problem, missing_scope, not_found, unauthenticated
@@ -141,6 +141,7 @@ def application(host: Host) -> ASGIApp:
     own = [
         Route("/_sandbox/state", state),
         Route("/_sandbox/edit", control(account.edit), methods=["POST"]),
+        Route("/_sandbox/list", control(lists.define), methods=["POST"]),
         Route("/_sandbox/restore", control(account.restore), methods=["POST"]),
         Route("/_sandbox/associate", control(account.associate), methods=["POST"]),
         Route("/_sandbox/replay", control(replays.start), methods=["POST"]),
