@@ -100,10 +100,15 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
     anew = _due(reading, cursor)
     full = reading.now().isoformat() if anew else cursor["full"]
     keep = {"full": full, "goals": sorted(reading.request.goal_columns)}
-    wanted = [*words.BASE[object_name], *reading.chosen[object_name], *reading.our_fields()]
-    source = Source(object_name, reading.fields(object_name, wanted))
+    source = Source(object_name, wanted_fields(reading, object_name))
     for batch in read(reading, stream, source, anew=anew, keep=keep):
-        yield _page(reading, object_name, batch)
+        yield page(reading, object_name, batch)
+
+
+def wanted_fields(reading: Reading, object_name: str) -> list[str]:
+    """Everything that is read of a Lead or a Contact."""
+    wanted = [*words.BASE[object_name], *reading.chosen[object_name], *reading.our_fields()]
+    return reading.fields(object_name, wanted)
 
 
 def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
@@ -113,7 +118,8 @@ def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
     return full is None or grew != set() or reading.now() - full > REFRESH_EVERY
 
 
-def _page(reading: Reading, object_name: str, batch: Batch) -> Page:
+def page(reading: Reading, object_name: str, batch: Batch) -> Page:
+    """What these records say, as canonical rows."""
     live = [record for record in batch.records if not is_deleted(record)]
     if object_name == LEAD:
         _remember(reading, live)
