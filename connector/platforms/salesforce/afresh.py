@@ -53,7 +53,7 @@ def _page(reading: Reading, object_name: str, records: Sequence[Record]) -> Page
         consent.learn_of(reading, records)
     except MissingScope:
         objections = False
-    page = replace(contacts.page(reading, object_name, Batch(records, None)), stream=STREAM)
+    page = replace(contacts.page(reading, object_name, Batch(records, None), later=True), stream=STREAM)
     if objections:
         return page
     rows = {name: table for name, table in page.rows.items() if name != "consents"}

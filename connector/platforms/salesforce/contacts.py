@@ -11,11 +11,10 @@ from typing import Any
 from connector.errors import BadSetting
 from connector.platform import Page
 from connector.platforms.rows import Row, filled
-from connector.platforms.salesforce import fields, words
+from connector.platforms.salesforce import fields, history, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.consent import consent_rows
-from connector.platforms.salesforce.history import initial_rows
 from connector.platforms.salesforce.reading import (
     Batch,
     Reading,
@@ -102,7 +101,7 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
     keep = {"full": full, "goals": sorted(reading.request.goal_columns)}
     source = Source(object_name, wanted_fields(reading, object_name))
     for batch in read(reading, stream, source, anew=anew, keep=keep):
-        yield page(reading, object_name, batch)
+        yield page(reading, object_name, batch, later=not anew and "since" in cursor)
 
 
 def wanted_fields(reading: Reading, object_name: str) -> list[str]:
@@ -118,24 +117,32 @@ def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
     return full is None or grew != set() or reading.now() - full > REFRESH_EVERY
 
 
-def page(reading: Reading, object_name: str, batch: Batch) -> Page:
-    """What these records say, as canonical rows."""
+def page(reading: Reading, object_name: str, batch: Batch, *, later: bool) -> Page:
+    """Canonical rows of some records. `later`: they changed since the mirror was filled, so that a lead that is
+    converted now goes into its contact with all that the mirror has of it."""
     live = [record for record in batch.records if not is_deleted(record)]
+    gone = removals(batch.records, object_name, reading.now())
+    told: list[Row] = []
     if object_name == LEAD:
         _remember(reading, live)
-        history = [row for record in live for row in _of_converted(reading, record)]
+        if later:
+            converted = [record for record in live if _is_converted(record)]
+            live = [record for record in live if not _is_converted(record)]
+            gone += [_conversion_of(record) for record in converted]
+            told = history.carried(reading, converted) if reading.request.history and converted else []
+        told += [row for record in live for row in _of_converted(reading, record)]
     else:
         _learn_converted(reading, [str(record["Id"]) for record in live])
-        history = [row for record in live for row in _conversion(reading, str(record["Id"]))]
-    history += [row for record in live for row in initial_rows(reading, object_name, record)]
+        told += [row for record in live for row in _conversion(reading, str(record["Id"]))]
+    told += [row for record in live for row in history.initial_rows(reading, object_name, record)]
     ids = [str(record["Id"]) for record in live]
     rows = filled(
         {
             "contacts": [contact_row(reading, object_name, record) for record in live],
             "contact_addresses": [row for record in live for row in _addresses(record)],
             "consents": [row for record in live for row in consent_rows(reading, record)],
-            "property_history": history,
-            "removals": removals(batch.records, object_name, reading.now()),
+            "property_history": told,
+            "removals": gone,
         }
     )
     replaces = {"contact_addresses": ids, "consents": ids} if ids else {}
@@ -167,6 +174,20 @@ def contact_row(reading: Reading, object_name: str, record: Record) -> Row:
         "properties": stored_json(reading, object_name, record),
         "ours": words.ours_json(ours, reading.ours, flags=reading.flags),
         "modified_at": changed,
+    }
+
+
+def is_complete(reading: Reading, object_name: str) -> bool:
+    """Whether all leads, or contacts, were read once."""
+    return {"full", "since"} <= reading.cursor(STREAMS[object_name]).keys()
+
+
+def _conversion_of(lead: Record) -> Row:
+    return {
+        "object": "contact",
+        "object_id": str(lead["Id"]),
+        "deleted_at": second(lead.get("ConvertedDate")),
+        "merged_into": lead.get("ConvertedContactId") or None,
     }
 
 
@@ -225,5 +246,5 @@ def _conversion(reading: Reading, contact_id: str) -> Iterator[Row]:
 def _of_converted(reading: Reading, lead: Record) -> Iterator[Row]:
     """What history says of a converted lead at its creation is said of its contact too."""
     if _is_converted(lead) and lead.get("ConvertedContactId"):
-        for row in initial_rows(reading, LEAD, lead):
+        for row in history.initial_rows(reading, LEAD, lead):
             yield {**row, "object_id": str(lead["ConvertedContactId"])}

@@ -5,15 +5,17 @@ by the record's creation (or by the oldest change that is kept: Salesforce forge
 value is not known only of those records on which it changed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from connector.errors import MissingScope
 from connector.platform import Page
 from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import words
+from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Batch, Reading, Source, read
+from connector.platforms.salesforce.reading import Reading, Source, read
 from connector.platforms.salesforce.words import CONTACT, LEAD
 from connector.platforms.values import second
 
@@ -24,38 +26,74 @@ _CANONICAL = {"Status": "lifecycle_stage"}
 
 
 def pull(reading: Reading, object_name: str) -> Iterator[Page]:
-    """Changes since the cursor. Raises MissingScope where no history is kept or may be read."""
+    """Changes since the cursor, or all as long as the first reading of people is under way: that has to know them.
+
+    Raises MissingScope where no history is kept or may be read.
+    """
     source_name, parent = _OBJECTS[object_name]
     stream = f"{object_name.lower()}_history"
-    fields = ("Id", parent, "Field", "OldValue", "NewValue", "CreatedDate", "IsDeleted")
-    source = Source(source_name, fields, modified="CreatedDate")
-    became = _winners(reading) if object_name == LEAD else {}
-    for batch in read(reading, stream, source):
-        yield _page(reading, stream, parent, object_name, batch, became)
+    source = Source(source_name, _fields(parent), modified="CreatedDate")
+    for batch in read(reading, stream, source, anew=reading.whole_history):
+        leads = [str(record[parent]) for record in batch.records] if object_name == LEAD else []
+        rows = _changes(reading, object_name, batch.records, _became(reading, leads))
+        yield Page(stream, filled({"property_history": rows}), batch.cursor, total=batch.total)
 
 
-def _winners(reading: Reading) -> Mapping[str, str]:
+def _fields(parent: str) -> tuple[str, ...]:
+    return ("Id", parent, "Field", "OldValue", "NewValue", "CreatedDate", "IsDeleted")
+
+
+def carried(reading: Reading, leads: Sequence[Record]) -> list[Row]:
+    """What history says of leads that were converted since the last pull, as their contacts' own."""
+    became = {str(lead["Id"]): str(lead["ConvertedContactId"]) for lead in leads if lead.get("ConvertedContactId")}
+    source_name, parent = _OBJECTS[LEAD]
+    found: list[Record] = []
+    ids, size = sorted(became), reading.api.sizes["ids"]
+    try:
+        for start in range(0, len(ids), size):
+            condition = soql.one_of(parent, ids[start : start + size])
+            query = soql.select(_fields(parent), source_name, [condition])
+            found += reading.api.rows(query, object_name=source_name)
+    except MissingScope:
+        return []
+    rows = _changes(reading, LEAD, found, became)
+    for lead in leads:
+        created, key = second(lead.get("CreatedDate")), str(lead["Id"])
+        for (owner, name), (_, value) in reading.initial.items():
+            if owner == key and key in became and created is not None:
+                rows += _rows(LEAD, became[key], name, value, created, created)
+    return rows
+
+
+def _became(reading: Reading, leads: Sequence[str]) -> Mapping[str, str]:
     """Converted lead -> its contact, so that its history is the contact's too."""
     names = reading.fields(LEAD, ("Id", "ConvertedContactId"))
-    if len(names) < 2:
+    if len(names) < 2 or not leads:
         return {}
-    source = Source(LEAD, names, ("IsConverted = true",))
-    return {
-        str(record["Id"]): str(record["ConvertedContactId"])
-        for batch in read(reading, "", source, anew=True)
-        for record in batch.records
-        if record.get("ConvertedContactId")
-    }
+    wanted = sorted(set(leads))
+    if len(wanted) <= reading.api.sizes["ids"]:
+        where = [soql.one_of("Id", wanted), "IsConverted = true"]
+        found = reading.api.rows(soql.select(names, LEAD, where), object_name=LEAD)
+        return {str(record["Id"]): str(record["ConvertedContactId"]) for record in found}
+    if reading.became is None:
+        source = Source(LEAD, names, ("IsConverted = true",))
+        reading.became = {
+            str(record["Id"]): str(record["ConvertedContactId"])
+            for batch in read(reading, "", source, anew=True)
+            for record in batch.records
+            if record.get("ConvertedContactId")
+        }
+    return reading.became
 
 
-def _page(
-    reading: Reading, stream: str, parent: str, object_name: str, batch: Batch, became: Mapping[str, str]
-) -> Page:
-    now = reading.now()
+def _changes(
+    reading: Reading, object_name: str, records: Sequence[Record], became: Mapping[str, str]
+) -> list[Row]:
+    now, parent = reading.now(), _OBJECTS[object_name][1]
     wanted = {*reading.chosen[object_name], *_CANONICAL}
     rows: list[Row] = []
     # The earliest last, so that its old value is the one that stays.
-    for record in sorted(batch.records, key=lambda record: str(record["CreatedDate"]), reverse=True):
+    for record in sorted(records, key=lambda record: str(record["CreatedDate"]), reverse=True):
         name, changed_at = str(record.get("Field")), second(record.get("CreatedDate"))
         if name not in wanted or changed_at is None:
             continue
@@ -64,7 +102,7 @@ def _page(
         value = words.text_of(kind, record.get("NewValue"))
         owners = filter(None, (str(record[parent]), became.get(str(record[parent]))))
         rows += [row for owner in owners for row in _rows(object_name, owner, name, value, changed_at, now)]
-    return Page(stream, filled({"property_history": rows}), batch.cursor, total=batch.total)
+    return rows
 
 
 def _note(reading: Reading, object_name: str, record: Record, owner: str, name: str) -> None:

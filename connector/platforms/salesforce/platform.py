@@ -106,13 +106,12 @@ class Salesforce:
 
     def pull(self, known: MirrorView, request: PullRequest) -> Iterator[Page | StreamOff]:
         """See `connector.platform.Platform` and `pull`."""
+        self._described.clear()
         yield from pulling.pull(self._reading(known, request))
 
     def read(self, known: MirrorView, request: PullRequest, asked: Sequence[Asked]) -> Iterator[Page]:
         """See `connector.platform.Readable` and `afresh`."""
-        reading = self._reading(known, request)
-        reading.definitions = self._people()
-        yield from afresh.read(reading, asked)
+        yield from afresh.read(self._reading(known, request), asked)
 
     def _reading(self, known: MirrorView, request: PullRequest) -> Reading:
         self._learn(request.ours)
@@ -123,6 +122,7 @@ class Salesforce:
             request,
             self.account(),
             self._lookback,
+            dict(self._people()),
             ours={name: self._kinds[name] for name in request.ours},
             flags=self._flags,
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from connector.errors import MissingScope
 from connector.platform import Page, StreamOff
 from connector.platforms.optional import optional
 from connector.platforms.salesforce import activities, companies_deals, consent, contacts, fields, gone, history
@@ -13,7 +12,7 @@ from connector.platforms.salesforce.words import CONTACT, LEAD
 
 
 def pull(reading: Reading) -> Iterator[Page | StreamOff]:
-    """Everything new. One of Lead and Contact is needed (MissingScope without both), all else may be off."""
+    """Everything new. `reading.definitions` holds Lead, Contact or both; all else may be off."""
     yield from _people(reading)
     yield from optional("companies", _companies(reading))
     yield from optional("deals", _deals(reading))
@@ -31,30 +30,20 @@ def pull(reading: Reading) -> Iterator[Page | StreamOff]:
 
 
 def _people(reading: Reading) -> Iterator[Page | StreamOff]:
-    missing = [error for name in (LEAD, CONTACT) if (error := _describe(reading, name)) is not None]
-    if len(missing) == 2:
-        raise missing[0]
-    for error in missing:
-        stream = contacts.STREAMS[LEAD if LEAD not in reading.definitions else CONTACT]
-        yield StreamOff(stream, error.scope, str(error))
+    for object_name in (LEAD, CONTACT):
+        if object_name not in reading.definitions:
+            right = f"read access to {object_name}"
+            why = f"Salesforce: the integration user lacks {right}."
+            yield StreamOff(contacts.STREAMS[object_name], right, why)
     yield contacts.choose_properties(reading)
     yield from optional("individuals", _individuals(reading))
     people = [name for name in (LEAD, CONTACT) if name in reading.definitions]
     if reading.request.history:
-        reading.whole_history = not any(reading.cursor(f"{name.lower()}_history") for name in people)
+        reading.whole_history = not all(contacts.is_complete(reading, name) for name in people)
         for object_name in people:
             yield from optional(f"{object_name.lower()}_history", history.pull(reading, object_name))
     for object_name in people:
         yield from contacts.pull(reading, object_name)
-
-
-def _describe(reading: Reading, object_name: str) -> MissingScope | None:
-    """Learn an object's fields; the error where this user may not see it."""
-    try:
-        reading.definitions[object_name] = fields.parse(reading.api.describe(object_name))
-    except MissingScope as error:
-        return error
-    return None
 
 
 def _individuals(reading: Reading) -> Iterator[Page]:
@@ -63,16 +52,11 @@ def _individuals(reading: Reading) -> Iterator[Page]:
 
 
 def _companies(reading: Reading) -> Iterator[Page]:
-    _needed(reading, ACCOUNT)
+    reading.definitions[ACCOUNT] = fields.parse(reading.api.describe(ACCOUNT))
     yield companies_deals.choose_company_properties(reading)
     yield from companies_deals.pull_companies(reading)
 
 
 def _deals(reading: Reading) -> Iterator[Page]:
-    _needed(reading, OPPORTUNITY)
+    reading.definitions[OPPORTUNITY] = fields.parse(reading.api.describe(OPPORTUNITY))
     yield from companies_deals.pull_deals(reading)
-
-
-def _needed(reading: Reading, object_name: str) -> None:
-    if error := _describe(reading, object_name):
-        raise error

@@ -43,6 +43,8 @@ class Reading:
     ours: Mapping[str, str] = field(default_factory=dict)
     #: Contact -> the lead it was: when that was created, and when it was converted.
     converted: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
+    #: Lead -> the contact that it became, of all; None as long as nobody asked.
+    became: Mapping[str, str] | None = None
     #: All converted leads are in `converted`.
     all_converted: bool = False
     #: Individual -> the fields by which it objects.
@@ -52,7 +54,7 @@ class Reading:
     tracked: set[tuple[str, str]] = field(default_factory=set)
     #: The oldest change that history has; before it nothing is known.
     history_from: datetime | None = None
-    #: This pull reads all the history that there is.
+    #: This pull reads all the history that there is: the first reading of people is not complete.
     whole_history: bool = False
     #: Flags (the holdout's) are in use: an unticked checkbox says no.
     flags: bool = False
@@ -104,7 +106,7 @@ def read(
     """
     keep = keep or {}
     cursor = reading.cursor(stream)
-    if "job" in cursor and cursor.get("version") == reading.api.version:
+    if "job" in cursor and not anew and cursor.get("version") == reading.api.version:
         try:
             yield from _pages(reading, str(cursor["job"]), cursor.get("locator"), dict(cursor))
             return
