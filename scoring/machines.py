@@ -25,7 +25,8 @@ LEAST = 0.05
 
 def suspicions(engine: Engine, into: str = "machine_made") -> str:
     """Make the temporary table `into`: event_id, contact_id, machine (0-1, the probability that a machine did it),
-    for e-mail opens and clicks at or above `LEAST`. `human` of events is not looked at. Returns `into`."""
+    for opens and clicks of known mails (`campaign_id`) at or above `LEAST`. `human` of events is not looked at.
+    Returns `into`."""
     engine.run(f"create or replace temp table {into} as {_MACHINES}")
     return into
 
@@ -39,7 +40,7 @@ with mails as (
     secs_between(timestamp '1970-01-01 00:00:00', e.occurred_at) as second,
     secs_between(m.delivered_at, e.occurred_at) as since
   from events e left join mails m on e.contact_id = m.contact_id and e.campaign_id = m.campaign_id
-  where e.kind in ('email_open', 'email_click') and e.contact_id is not null
+  where e.kind in ('email_open', 'email_click') and e.contact_id is not null and e.campaign_id is not null
 ), timed as (
   select *, coalesce(sum(case when kind = 'email_click' then 1 else 0 end) over (
       partition by contact_id, campaign_id order by second
@@ -50,7 +51,7 @@ with mails as (
   select contact_id, campaign_id, max(case when clicks >= {BURST_CLICKS} then 1 else 0 end) as burst,
     max(case when kind = 'email_open' and clicks < {BURST_CLICKS} and since <= {_EARLY_SECONDS}
       then 1 else 0 end) as early
-  from timed where campaign_id is not null group by contact_id, campaign_id
+  from timed group by contact_id, campaign_id
 ), mailboxes as (
   select contact_id, lower(split_part(email, '@', 2)) as domain from contacts
 ), outcomes as (

@@ -8,6 +8,7 @@ import typer
 
 from connector import console
 from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.cli.fairness import print_fairness
 
 
 def report(
@@ -18,6 +19,10 @@ def report(
     calls: Annotated[
         Path | None, typer.Option("--calls", help="Also each owner's twenty leads to call, to this CSV file.")
     ] = None,
+    fairness: Annotated[
+        bool,
+        typer.Option("--fairness", help="How groups fare that the score must not look at, in the terminal only."),
+    ] = False,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -31,8 +36,11 @@ def report(
 
         leadlight report --out backtest.html --calls calls.csv
 
+        leadlight report --fairness --json
+
         leadlight report --platform files --mapping mapping.toml --json
     """
+    from connector.jobs.fairness import fairness as by_group
     from connector.jobs.report import report as job
     from connector.jobs.report.calls import write_calls
     from connector.jobs.report.files import keep
@@ -41,6 +49,11 @@ def report(
 
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
+        if fairness:
+            with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
+                answer.result = {"fairness": by_group(run)}
+            print_fairness(answer.result["fairness"])
+            return
         with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
             # what the page shows is what --json says, to the last digit
             found = jsonlib.loads(jsonlib.dumps(job(run), default=str))

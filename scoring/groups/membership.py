@@ -94,9 +94,9 @@ def described(context: Context, assigned: pa.Table, named: Mapping[str, str]) ->
     """Each segment with its size, conversion rate, value and best channel, and a sentence of them.
 
     `assigned` has contact_id and leadlight_segment. `conversion_rate`: share that reached the goal, ever or, where
-    it repeats, within the last horizon; null where it is not in time. `value`: won deals and purchases by contact
-    in the account's currency, null without any. `best_channel`: the one used most beyond everyone's share.
-    Expects the gathered acts.
+    it repeats, within the last horizon; null where nobody did or it is not in time. `value`: won deals and
+    purchases by contact in the account's currency, null without any. `best_channel`: the one used most beyond
+    everyone's share. Expects the gathered acts.
     """
     engine = context.engine
     engine.put(
@@ -123,6 +123,7 @@ def described(context: Context, assigned: pa.Table, named: Mapping[str, str]) ->
 
 
 def _conversions(context: Context) -> dict[str, int] | None:
+    """Contacts by segment that reached the goal; None where nobody did: then nothing is known of it."""
     if not context.goal.in_time:
         return None
     until = f"timestamp '{context.as_of:%Y-%m-%d %H:%M:%S}'"
@@ -131,10 +132,13 @@ def _conversions(context: Context) -> dict[str, int] | None:
     counts = f"happened_at < {until}"
     # A stage without a date was reached some time; of what repeats only the last horizon tells segments apart.
     counts = f"({counts} or happened_at is null)" if context.goal.once else f"{counts} and happened_at >= {lately}"
-    return _by_segment(
-        context.engine,
-        f"select segment, count(distinct s.contact_id) as n from segment_of s join ({happened}) r "
-        f"on s.contact_id = r.contact_id where {counts} group by segment",
+    return (
+        _by_segment(
+            context.engine,
+            f"select segment, count(distinct s.contact_id) as n from segment_of s join ({happened}) r "
+            f"on s.contact_id = r.contact_id where {counts} group by segment",
+        )
+        or None
     )
 
 

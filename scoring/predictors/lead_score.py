@@ -19,6 +19,7 @@ from scoring.engine import quoted
 from scoring.errors import ModelMismatch, UsageError
 from scoring.evaluation import Report
 from scoring.explanation import reasons, worthy
+from scoring.fairness import Unseen
 from scoring.features.build import build
 from scoring.features.property_sources import protected, telling
 from scoring.gates import BaseRates
@@ -72,6 +73,19 @@ class LeadScore:
     def evaluate(self, context: Context) -> Evaluation:
         """Figures on rows left out, baselines beside them, leaks, drift, and the gates' verdict."""
         return self._try(context, None).evaluation
+
+    def unseen(self, context: Context) -> Unseen:
+        """The rows that test, with the probabilities that would have been published. Raises UsageError."""
+        trial = self._try(context, None)
+        rows, contest = trial.rows, trial.contest
+        _, _, test = training.held_out(rows)
+        return Unseen(
+            rows.table["contact_id"].combine_chunks().filter(pa.array(test)),
+            np.unique(rows.people[test], return_inverse=True)[1].ravel(),
+            rows.outcome[test],
+            contest.chosen.probabilities(trial.ready.sample.values[test], rows.fold[test]),
+            Scale(float(rows.outcome.mean())),
+        )
 
     def train(self, context: Context, previous: Model | None = None) -> Model:
         """Evaluate, then fit the chosen kind on all rows. Kind and score map are kept from `previous`."""

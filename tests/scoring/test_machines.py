@@ -69,7 +69,7 @@ def test_people_keep_their_clicks(compared: dict[str, npt.NDArray[np.float64]]) 
     assert (compared["machine"][machines] >= 0.5).mean() > 0.98
 
 
-def events(rows: list[tuple[str, str, str, str, int]]) -> pa.Table:
+def events(rows: list[tuple[str, str, str | None, str, int]]) -> pa.Table:
     """(event, contact, campaign, kind, seconds after T0)."""
     return tables.from_rows(
         "events",
@@ -86,7 +86,7 @@ def events(rows: list[tuple[str, str, str, str, int]]) -> pa.Table:
     )
 
 
-def machine_of(rows: list[tuple[str, str, str, str, int]]) -> dict[str, float]:
+def machine_of(rows: list[tuple[str, str, str | None, str, int]]) -> dict[str, float]:
     contacts = tables.from_rows(
         "contacts",
         [{"contact_id": one, "email": f"{one}@Firm.example"} for one in sorted({row[1] for row in rows})],
@@ -111,6 +111,11 @@ def test_a_late_burst_is_a_scanners_and_so_is_the_open_beside_it() -> None:
 def test_clicks_of_different_mails_are_no_burst() -> None:
     rows = [(f"d{i}", "a", f"m{i}", "email_delivered", 0) for i in range(5)]
     rows += [(f"c{i}", "a", f"m{i}", "email_click", 900 + i) for i in range(5)]
+    assert machine_of(rows) == {}
+
+
+def test_clicks_of_no_known_mail_are_left_alone() -> None:
+    rows = [(f"c{i}", "a", None, "email_click", i) for i in range(6)]
     assert machine_of(rows) == {}
 
 

@@ -79,7 +79,7 @@ class Record:
 class Change:
     """Something that happened to a record, for those who listen (webhooks)."""
 
-    kind: str  # creation | propertyChange | deletion | merge | restore | privacyDeletion
+    kind: str  # creation | propertyChange | deletion | merge | restore | privacyDeletion | associationChange
     object: str
     id: int
     at: int
