@@ -1,4 +1,4 @@
-"""An outbound message is followed up: its lead is read afresh, computed, written; our own write asks for nothing."""
+"""An outbound message is followed up: its lead is read afresh, scored, written; our own write asks for nothing."""
 
 from datetime import UTC, datetime
 from pathlib import Path
