@@ -50,7 +50,7 @@ tests/cards/node_modules/.installed: tests/cards/package-lock.json
 	@touch $@
 
 test: lint browser axe cards
-	$(BIN)/pytest -q -n $(WORKERS) -m "not soak"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not soak"
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

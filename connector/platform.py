@@ -69,9 +69,10 @@ class Page:
 
     Upserts go by the tables' ids (contact_id, company_id, deal_id, event_id, purchase_id, campaign_id);
     `property_history` by (object, object_id, property, changed_at). For tables without an id of their own
-    (contact_addresses, consents, deal_contacts, purchase_items, identities) `replaces` names the parents
-    whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id, contact_id,
-    deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the objects it holds.
+    (contact_addresses, consents, list_members, deal_contacts, purchase_items, identities) `replaces`
+    names the parents whose rows these are all of: {"deal_contacts": ["deal id", …]}; parents are contact_id,
+    contact_id, list_id, deal_id, purchase_id, contact_id. `property_definitions` replaces all definitions of the
+    objects it holds.
     """
 
     stream: str
@@ -119,6 +120,12 @@ class Known(Protocol):
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
         """Lower-cased address -> contact_id, for those known."""
 
+    def companies_of(self, contact_ids: Sequence[str]) -> Mapping[str, str]:
+        """Contact -> company, for those that have one."""
+
+    def deals_of(self, contact_ids: Sequence[str]) -> list[str]:
+        """Ids of the deals that these contacts are on, ascending."""
+
 
 @dataclass(frozen=True)
 class PullRequest:
@@ -132,6 +139,19 @@ class PullRequest:
     full: bool = False
     #: Names of the properties that we write.
     ours: tuple[str, ...] = ()
+    #: Ids of the lists whose members are wanted.
+    lists: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A contact that is to be read again, by its id."""
+
+    contact_id: str
+    #: Its company and its deals are read too; else they stay as the mirror has them.
+    associations: bool = False
+    #: The platform told that it is gone: where it is not found, nothing more is asked.
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,6 +298,8 @@ class Wanted:
     history: bool = False
     #: Columns of static goals.
     goal_columns: tuple[str, ...] = ()
+    #: Ids of the lists that filters name.
+    lists: tuple[str, ...] = ()
 
 
 class Platform(Protocol):
@@ -340,6 +362,18 @@ class Rationed(Protocol):
 
     def allowance(self) -> Allowance:
         """As far as responses have told."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A platform that gives single contacts by their ids: what a webhook's hint is followed up with."""
+
+    def read(self, known: Known, request: PullRequest, asked: Sequence[Asked]) -> Iterator[Page]:
+        """These contacts as they are now, with what a pull reads of them; pages move no cursor.
+
+        Who is no longer there stands among `removals`, merged ones with their winner (who is to be asked for
+        then); our own writes among `echoes`. A contact on no page could not be settled: ask again later.
+        """
 
 
 @runtime_checkable

@@ -21,6 +21,8 @@ _CANONICAL = {
 _COLUMNS = {"owner": "owner_id"}
 #: Who an address belongs to does not change with the contact's fortunes: no history is asked.
 EMAIL_DOMAIN = "email_domain"
+#: A field whose values are ids of lists: `list_members` says who is on them.
+LIST = "list"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Consent:
 class Filter:
     """Contacts are in when every condition of `include` holds and none of `exclude`.
 
-    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, or a property's name) and the
-    values of which one must stand there, whatever their case.
+    A condition is a field (`lifecycle_stage`, `owner`, `country`, `email_domain`, `list`, or a property's name)
+    and the values of which one must stand there, whatever their case.
     """
 
     include: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -118,16 +120,23 @@ def coverage(engine: Engine, consent: Consent) -> dict[str, int]:
 
 def present(engine: Engine, chosen: Filter) -> str:
     """SQL condition on `contacts c` as they are now; `true` without a filter."""
-    stances = {name: _stance(engine, name) for name in chosen.fields}
-    return _condition(
-        chosen, lambda name, values: _holds(stances[name], f"c.{quoted(stances[name].column)}", values)
-    )
+    stances = _stances(engine, chosen)
+
+    def holds(name: str, values: Sequence[str]) -> str:
+        if name == LIST:
+            return f"c.contact_id in (select contact_id from list_members where {_on(values)})"
+        return _holds(stances[name], f"c.{quoted(stances[name].column)}", values)
+
+    return _condition(chosen, holds)
 
 
 def at_instants(engine: Engine, chosen: Filter, pairs: str, into: str) -> None:
-    """Make `into` of the rows of `pairs` (contact_id, as_of, …) that were in at their instant."""
-    stances = {name: _stance(engine, name) for name in chosen.fields}
-    recorded = [name for name in chosen.fields if stances[name].history]
+    """Make `into` of the rows of `pairs` (contact_id, as_of, …) that were in at their instant.
+
+    Who came to a list after the instant was not on it; who has left it since is not known to have been.
+    """
+    stances = _stances(engine, chosen)
+    recorded = [name for name, stance in stances.items() if stance.history]
     joins = "".join(
         f" left join ({_then(stances[name].history, pairs)}) h{at} on h{at}.contact_id = p.contact_id "
         f"and h{at}.as_of = p.as_of"
@@ -135,6 +144,11 @@ def at_instants(engine: Engine, chosen: Filter, pairs: str, into: str) -> None:
     )
 
     def holds(name: str, values: Sequence[str]) -> str:
+        if name == LIST:
+            return (
+                f"exists (select 1 from list_members m where m.contact_id = p.contact_id and {_on(values)} "
+                "and (m.added_at is null or m.added_at <= p.as_of))"
+            )
         stance = stances[name]
         now = _holds(stance, f"c.{quoted(stance.column)}", values)
         if name not in recorded:
@@ -147,6 +161,14 @@ def at_instants(engine: Engine, chosen: Filter, pairs: str, into: str) -> None:
         f"create or replace temp table {quoted(into)} as select p.* from {quoted(pairs)} p "
         f"join contacts c on c.contact_id = p.contact_id{joins} where {_condition(chosen, holds)}"
     )
+
+
+def _stances(engine: Engine, chosen: Filter) -> dict[str, Stance]:
+    return {name: _stance(engine, name) for name in chosen.fields if name != LIST}
+
+
+def _on(lists: Sequence[str]) -> str:
+    return f"list_id in ({', '.join(literal(one.strip()) for one in lists)})"
 
 
 def found(engine: Engine, name: str, where: str) -> Stance:

@@ -7,6 +7,7 @@ are lawful and telling in much of business, so they are topics to opt into.
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from scoring.engine import quoted
@@ -99,6 +100,7 @@ class Proxy:
         return {"property": self.property, "tells": self.tells, "certainty": round(self.certainty, 4)}
 
 
+@lru_cache(maxsize=20_000)
 def words(name: str) -> tuple[str, ...]:
     """The words of a name or label, lower case: `BirthDate__c`, `birth_date`, `Birth date` are (birth, date)."""
     parts = _CAMEL.sub(" ", name).replace("__c", " ")

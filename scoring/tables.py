@@ -90,6 +90,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "contact_addresses": _columns(contact_id=_V, email=_V, is_primary=_B),
     # purpose: marketing | profiling; status: granted | denied | unknown
     "consents": _columns(contact_id=_V, channel=_V, purpose=_V, status=_V, since=_T),
+    # lists are named by the platform's id; added_at: null where it is not known
+    "list_members": _columns(list_id=_V, contact_id=_V, added_at=_T),
     # object: contact | company | deal; source: the platform's word, or 'observed' when a pull saw the change
     "property_history": _columns(
         object=_V, object_id=_V, property=_V, value=_V, changed_at=_T, observed_at=_T, source=_V

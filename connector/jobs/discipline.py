@@ -152,13 +152,18 @@ def _grade_moves(run: Run, task: Task, cap: float) -> dict[str, Any]:
     moved = _number(
         run, f"select count(*) from planned where property = {literal(grade)} and value_before is not null"
     )
+    among = graded(run, grade)
+    return {"moved": moved, "graded": among, "share": round(moved / among, 4) if among else 0.0, "cap": cap}
+
+
+def graded(run: Run, grade: str) -> int:
+    """Live contacts that hold a value of this grade property now."""
     path = literal(f'$."{grade}"')
-    graded = _number(
+    return _number(
         run,
         f"""select count(*) from store.contacts where deleted_at is null and merged_into is null
             and nullif(json_extract_string(ours, {path}), '') is not null""",
     )
-    return {"moved": moved, "graded": graded, "share": round(moved / graded, 4) if graded else 0.0, "cap": cap}
 
 
 def _number(run: Run, query: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from connector.errors import BadCredentials, FixSetup, StateMismatch
 from connector.jobs import readiness
+from connector.jobs.eligibility import needed_lists
 from connector.jobs.manifest import hubspot
 from connector.jobs.pull import ensure_pulled
 from connector.jobs.readiness import Readiness
@@ -74,7 +75,9 @@ def _wanted(settings: Settings, platform: Platform) -> Wanted:
     goals = declared_goals(settings).values()
     columns = tuple(str(goal["column"]) for goal in goals if goal.get("column") is not None)
     in_time = not goals or any(goal.get("event") is not None for goal in goals)
-    return Wanted(tuple(_run(settings, platform, None, silent).properties()), in_time, columns)
+    return Wanted(
+        tuple(_run(settings, platform, None, silent).properties()), in_time, columns, tuple(needed_lists(settings))
+    )
 
 
 def _run(settings: Settings, platform: Platform, mirror: Mirror | None, progress: Progress) -> Run:

@@ -8,12 +8,12 @@ from typing import Any
 
 from connector.errors import BadSetting
 from connector.settings import Settings
-from scoring.eligibility import EMAIL_DOMAIN, Consent, Filter
+from scoring.eligibility import EMAIL_DOMAIN, LIST, Consent, Filter
 from scoring.predictors.base import Options
 
 _MODES = ("opt_out", "opt_in")
 _CONSENT_KEYS = {"mode", "profiling_property", "denied_values", "granted_values"}
-_FIELDS = ("lifecycle_stage", "owner", "country", EMAIL_DOMAIN)
+_FIELDS = ("lifecycle_stage", "owner", "country", EMAIL_DOMAIN, LIST)
 
 
 def read_consent(settings: Settings) -> Consent:
@@ -50,8 +50,6 @@ def _conditions(where: str, table: Any) -> dict[str, tuple[str, ...]]:
     for key in table:
         if key == "property":
             continue
-        if key == "list":
-            raise BadSetting(f"[{where}] list: list membership is not read; filter by a property that says it.")
         if key not in _FIELDS:
             raise BadSetting(
                 f"[{where}] {key} is no field. Known are: {', '.join(_FIELDS)}; any property under "
@@ -79,6 +77,22 @@ def needed_properties(settings: Settings) -> tuple[str, ...]:
     consent, filters = read_consent(settings), read_filters(settings)
     names = [name for chosen in filters for name in chosen.fields if name not in _FIELDS]
     return tuple(dict.fromkeys([*([] if consent.property is None else [consent.property]), *names]))
+
+
+def needed_lists(settings: Settings) -> dict[str, str]:
+    """Ids of the lists that filters name, each with the setting that names it first."""
+    train, write = read_filters(settings)
+    tables = {
+        "include": train.include,
+        "exclude": train.exclude,
+        "write.include": write.include,
+        "write.exclude": write.exclude,
+    }
+    found: dict[str, str] = {}
+    for where, conditions in tables.items():
+        for one in conditions.get(LIST, ()):
+            found.setdefault(one.strip(), f"[{where}] list")
+    return found
 
 
 def training_choices(options: Options) -> dict[str, Any]:

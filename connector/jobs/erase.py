@@ -7,6 +7,7 @@ again. Of the person a keyed hash remains, so that no later pull brings the pers
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
         "models_removed": models,
         "proof": proof,
     }
+
+
+def erase_people(run: Run, contact_ids: Sequence[str]) -> dict[str, Any] | None:
+    """Erase several people in one go, as the platform tells of it: JSON as `erase`, None when nobody of them is
+    known. Who is not known stays out too, whatever page brings them later."""
+    people: list[Erasure] = []
+    for one in contact_ids:
+        try:
+            people.append(prepare(run, one))
+        except BadSetting:
+            run.mirror.erased.add([one], ())
+    if not people:
+        return None
+    ids = dict.fromkeys(key for erasure in people for key in erasure.person.contact_ids)
+    addresses = dict.fromkeys(key for erasure in people for key in erasure.person.addresses)
+    whole = Person(tuple(ids), tuple(addresses))
+    return erase(run, Erasure(whole, any(erasure.resumed for erasure in people)))
 
 
 def _was_erased(run: Run, contact: str | None, email: str | None) -> bool:

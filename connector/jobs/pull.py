@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.errors import BudgetSpent
-from connector.jobs.eligibility import needed_properties
+from connector.errors import BadSetting, BudgetSpent, MissingScope
+from connector.jobs.eligibility import needed_lists, needed_properties
 from connector.jobs.retention import trim
 from connector.jobs.run import Run, declared_goals
 from connector.platform import Page, PullRequest, Rationed, StreamOff
@@ -44,6 +44,14 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
             last = page
     except BudgetSpent as spent:
         raise _stopped(run, spent, last) from spent
+    for off in pulled.streams_off:
+        if off.stream == "lists":
+            setting = next(iter(needed_lists(run.settings).values()), "list")
+            raise MissingScope(
+                f"The scope {off.scope} is missing, and {setting} needs it: add it, or take the filter out.",
+                off.scope,
+            )
+    require_lists(run)
     pulled.retention = trim(run)
     # A run that was killed may have brought events that nobody has looked at.
     if pulled.rows.get("events") or run.mirror.unfinished():
@@ -75,10 +83,24 @@ def _stopped(run: Run, spent: BudgetSpent, last: Page | None) -> BudgetSpent:
 _BESIDE = {"contact_addresses", "property_history", "deal_contacts", "consents", "property_definitions", "rejects"}
 
 
+def require_lists(run: Run) -> None:
+    """Raises BadSetting naming the setting whose list was never read: without its members a filter would quietly
+    take everyone, or no one."""
+    read = (run.mirror.known.cursor("lists") or {}).get("lists", ())
+    for one, setting in needed_lists(run.settings).items():
+        member = "select 1 from store.list_members where list_id = ? limit 1"
+        if one not in read and not run.mirror.connection.execute(member, [one]).fetchall():
+            raise BadSetting(
+                f"{setting} names {one!r}, a list that {run.platform.name} does not know or that was not read "
+                "yet: give a list's id, then run `leadlight pull`."
+            )
+
+
 def ensure_pulled(run: Run) -> Pulled | None:
     """Pull where that is free (files) or where nothing was ever pulled."""
     if run.platform.name == "files" or not run.mirror.has_contacts():
         return pull(run)
+    require_lists(run)
     return None
 
 
@@ -94,4 +116,5 @@ def request(run: Run, *, full: bool = False) -> PullRequest:
         goal_columns=columns,
         full=full,
         ours=run.our_names(),
+        lists=tuple(needed_lists(run.settings)),
     )

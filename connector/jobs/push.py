@@ -43,7 +43,7 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     Raises Refused when every predictor that ran was refused, when a cap is met, or when a person has to approve
     first: then nothing is written.
     """
-    passed = _passed(run, scored)
+    passed = passed_names(run, scored)
     if options.resume and not options.dry_run:
         run.mirror.rollbacks.release()
     plan = _plan(run, scored, passed, options)
@@ -115,7 +115,7 @@ def with_options(run: Run, wanted: list[Property], models: Mapping[str, Model]) 
     return [entry.with_options(options.get(entry.name, ())) for entry in wanted]
 
 
-def _passed(run: Run, scored: Scored) -> list[str]:
+def passed_names(run: Run, scored: Scored) -> list[str]:
     """Names on the record of the properties whose predictor passed. Raises Refused when all were refused."""
     gates = scored.trained.gates
     passed = [task for task in run.tasks() if gates.get(task.key, {}).get("passed")]
@@ -143,54 +143,67 @@ class _Plan:
 
     def table(self) -> Any:
         """The rows for the ledger, in order of worth."""
-        return self.run.mirror.connection.sql(f"""
-            select planned.* exclude (value), planned.value as value_after, source.predictor, source.model,
-                   {discipline.REASON} as reason, worth.place as worth
-            from planned join worth using (contact_id) left join ({self._sources()}) source using (property)
-            order by worth.place, property
-        """).to_arrow_table()
+        return planned_rows(self.run, self.scored)
 
-    def _sources(self) -> str:
-        """Which predictor and model a property comes from."""
-        rows = [
-            (name, task.key, model.version)
-            for task in self.run.tasks()
-            if (model := self.scored.trained.models.get(task.key)) is not None
-            for name in task.names(self.run.prefix).values()
-        ]
-        values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
-        return f"select * from (values {values}) entry(property, predictor, model)"
+
+def planned_rows(run: Run, scored: Scored) -> Any:
+    """What stands in `planned`, as rows for the ledger in the order of `worth`."""
+    return run.mirror.connection.sql(f"""
+        select planned.* exclude (value), planned.value as value_after, source.predictor, source.model,
+               {discipline.REASON} as reason, worth.place as worth
+        from planned join worth using (contact_id) left join ({_sources(run, scored)}) source using (property)
+        order by worth.place, property
+    """).to_arrow_table()
+
+
+def _sources(run: Run, scored: Scored) -> str:
+    """SQL: which predictor and model a property comes from."""
+    rows = [
+        (name, task.key, model.version)
+        for task in run.tasks()
+        if (model := scored.trained.models.get(task.key)) is not None
+        for name in task.names(run.prefix).values()
+    ]
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    return f"select * from (values {values}) entry(property, predictor, model)"
 
 
 def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _Plan:
     """Fill the temporary table `planned` with every value that is to be written, and `worth` with the contacts'
     order."""
     connection = run.mirror.connection
-    _desire(run, scored, names)
-    withhold(run, scored)
-    run.mirror.ledger.differences("desired", into="planned")
-    held = 0 if options.resume else discipline.leave_held(run, scored)
-    discipline.leave_small_moves(run)
-    [(unchanged,)] = connection.execute(
-        "select count(distinct contact_id) from desired where value is not null "
-        "and contact_id not in (select contact_id from planned)"
-    ).fetchall()
-    discipline.rank(run)
+    unchanged, held = differ(run, scored, names, resume=options.resume)
     left = discipline.keep_worthiest(run, options.limit)
     caps = discipline.caps(run, options.max_changes, options.max_grade_moves)
     days = spread(run, caps["changes"]["contacts"])
     if days is not None and not run.settings.require_approval:
         # what is approved is the whole; `approve` spreads it
         left += discipline.keep_worthiest(run, days.today)
-    _add_marks(run, scored)
+    add_marks(run, scored)
     [(contacts, values)] = connection.execute(
         "select count(distinct contact_id), count(*) from planned"
     ).fetchall()
-    return _Plan(run, scored, contacts, max(0, unchanged - held), values, held, left, caps, days)
+    return _Plan(run, scored, contacts, unchanged, values, held, left, caps, days)
+
+
+def differ(run: Run, scored: Scored, names: list[str], *, resume: bool = False) -> tuple[int, int]:
+    """Fill `planned` with what differs on the contacts that the run is about, and `worth` with their order.
+    Returns the contacts whose values stand already, and those whose values a rollback holds back."""
+    _desire(run, scored, names)
+    withhold(run, scored)
+    run.mirror.ledger.differences("desired", into="planned")
+    held = 0 if resume else discipline.leave_held(run, scored)
+    discipline.leave_small_moves(run)
+    [(unchanged,)] = run.mirror.connection.execute(
+        "select count(distinct contact_id) from desired where value is not null "
+        "and contact_id not in (select contact_id from planned)"
+    ).fetchall()
+    discipline.rank(run)
+    return max(0, unchanged - held), held
 
 
 def _desire(run: Run, scored: Scored, names: list[str]) -> None:
-    """Fill the temporary table `desired` with what was computed for every live contact."""
+    """Fill the temporary table `desired` with what was computed for every live contact that the run is about."""
     connection = run.mirror.connection
     names = [name for name in names if name in scored.computed.column_names]
     connection.register("computed_now", scored.computed)
@@ -200,7 +213,7 @@ def _desire(run: Run, scored: Scored, names: list[str]) -> None:
             create or replace temp table desired as
             with wide as (
                 select live.contact_id{", " + columns if columns else ""}
-                from ({run.mirror.live_contacts_sql}) live left join computed_now using (contact_id)
+                from ({run.contacts_sql}) live left join computed_now using (contact_id)
             )
             {_long(names)}
         """)
@@ -212,7 +225,7 @@ def draw_arms(run: Run, models: Mapping[str, Model]) -> None:
     """Who is held out of what was last computed, for `keep_arms`: what is approved begins an experiment too."""
     trained = Trained(dict(models), {key: gate_json(model) for key, model in models.items()})
     scored = Scored(trained, run.mirror.predictions(), 0)
-    _desire(run, scored, _passed(run, scored))
+    _desire(run, scored, passed_names(run, scored))
     withhold(run, scored)
 
 
@@ -225,9 +238,10 @@ def _long(names: list[str]) -> str:
     )
 
 
-def _add_marks(run: Run, scored: Scored) -> None:
-    """Model and time go along with another value; by themselves they are no reason to write, and where no value is
-    left they go too."""
+def add_marks(run: Run, scored: Scored, also: str | None = None) -> None:
+    """Model and time go along with another value; by themselves they are no reason to write, but on the contacts
+    that the query `also` gives. Where no value is left they go too."""
+    whom = "select contact_id from planned" + ("" if also is None else f" union {also}")
     marks = marks_of(run, scored.trained)
     values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in marks.items())
     run.mirror.connection.execute(f"""
@@ -235,7 +249,7 @@ def _add_marks(run: Run, scored: Scored) -> None:
         select contact_id, mark.name as property,
                case when contact_id in (select contact_id from desired where value is not null) then mark.value end
                    as value
-        from (select distinct contact_id from planned) cross join (values {values}) mark(name, value)
+        from (select distinct contact_id from ({whom})) cross join (values {values}) mark(name, value)
     """)
     run.mirror.ledger.differences("desired_marks", into="planned_marks")
     run.mirror.connection.execute("insert into planned select * from planned_marks")

@@ -60,6 +60,10 @@ class Run:
     progress: Progress
     #: The table of contacts that had new rows when this run scored, None before.
     news: str | None = None
+    #: The table of the contacts that this run is about, None: everyone.
+    among: str | None = None
+    #: What a job that is called again and again within one run keeps between its calls.
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
     _as_of: datetime | None = field(default=None, repr=False)
     _ended: bool = field(default=False, repr=False)
 
@@ -77,8 +81,18 @@ class Run:
         data, for platforms with an API the start of the run."""
         if self._as_of is None:
             last = getattr(self.platform, "last_time", lambda: None)()
-            self._as_of = self.as_of_given or last or _now()
+            self._as_of = self.as_of_given or last or present()
         return self._as_of
+
+    @property
+    def contacts_sql(self) -> str:
+        """SQL for the ids of the live contacts that this run is about."""
+        live = self.mirror.live_contacts_sql
+        return live if self.among is None else f"{live} and contact_id in (select contact_id from {self.among})"
+
+    def at(self, as_of: datetime, among: str) -> "Run":
+        """The same run as of another instant, about the contacts of a table, all of whom have new rows."""
+        return replace(self, as_of_given=as_of, _as_of=None, among=among, news=among)
 
     def done(self, result: Mapping[str, Any], status: str = "done") -> None:
         """Record how the run ended, without what its result says of single contacts."""
@@ -155,13 +169,16 @@ class Run:
 
     def context(self, goal: Goal) -> Context:
         """What a predictor may look at, for one goal. Raises BadSetting when the goal's column is not there."""
-        engine = self.engine()
+        return self.context_on(self.engine(), self.as_of, goal)
+
+    def context_on(self, engine: DuckEngine, as_of: datetime, goal: Goal) -> Context:
+        """The same for other tables than the mirror's, and another instant."""
         if goal.column is not None and not self._has_property(goal.column):
             raise BadSetting(
                 f"The goal's column {goal.column!r} is no property of this account's contacts: "
                 "name one that is there under [goal] column = …."
             )
-        return Context(engine, self.as_of, goal, self.options())
+        return Context(engine, as_of, goal, self.options())
 
     def _never_features(self) -> frozenset[str]:
         """The user's choice, our own properties, and the platform's predictions but the one to compare with."""
@@ -181,8 +198,11 @@ class Run:
         return [f"{row['record']}{', ' + row['field'] if row['field'] else ''}: {row['reason']}" for row in rows]
 
     def engine(self) -> DuckEngine:
-        columns = [goal.column for goal in self.goals() if goal.column is not None]
-        return self.mirror.engine(text_columns=columns)
+        return self.mirror.engine(text_columns=self.text_columns())
+
+    def text_columns(self) -> list[str]:
+        """Properties that the goals read as texts."""
+        return [goal.column for goal in self.goals() if goal.column is not None]
 
     def options(self) -> Options:
         """The user's choices, from settings and mapping."""
@@ -227,7 +247,8 @@ def _as_property(goal: Mapping[str, Any]) -> Mapping[str, Any]:
     return goal if column is None else {**goal, "column": property_name(str(column))}
 
 
-def _now() -> datetime:
+def present() -> datetime:
+    """This instant: UTC without a zone, whole seconds."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 

@@ -33,13 +33,14 @@ class Pushed:
         return dict(vars(self))
 
 
-def send(run: Run, pushed: Pushed, stage: str = "Writing") -> None:
-    """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread.
+def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> None:
+    """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread. What
+    stands before place `start` of the run's plan is known to be settled.
 
     Raises BudgetSpent, saying how far it came, when the platform's calls are used up.
     """
-    total = run.mirror.ledger.planned_contacts(run.id)
-    batches = run.mirror.ledger.batches(run.id, run.platform.batch_for(total))
+    total = run.mirror.ledger.planned_contacts(run.id, start)
+    batches = run.mirror.ledger.batches(run.id, run.platform.batch_for(total), start)
     failure: LeadlightError | None = None
     flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
@@ -80,6 +81,9 @@ def recover(run: Run) -> None:
     """Settle what a run that died left open: batches that had left are read back, the rest never happened."""
     ledger = run.mirror.ledger
     for run_id in ledger.open_runs():
+        if run_id != run.id and run_id in run.mirror.running:
+            # not dead: another job of this process is at it
+            continue
         attempted = ledger.attempted_unsettled(run_id)
         names = sorted({name for values in attempted.values() for name in values})
         for ids in chunks(list(attempted), run.platform.batch_for(len(attempted))):

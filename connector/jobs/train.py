@@ -96,6 +96,26 @@ def standing_models(run: Run) -> dict[str, Model]:
     return {task.key: model for task in run.tasks() if (model := standing_model(run, task)) is not None}
 
 
+def standing(run: Run) -> Trained:
+    """The models in use that fit the settings as they stand, with their gates' verdicts; nothing is trained."""
+    trained, choices = Trained(), _choices(run)
+    for task in run.tasks():
+        model = _remembered(run, task)
+        if model is not None and model.meta.get("choices") == choices:
+            trained.models[task.key] = model
+            trained.gates[task.key] = upkeep.with_staleness(run, gate_json(model))
+    return trained
+
+
+def _remembered(run: Run, task: Task) -> Model | None:
+    """`standing_model`, read again only when another version is in use."""
+    version = model_store.champion(run.models, task.goal.name, task.predictor.name)
+    known: dict[str, tuple[str | None, Model | None]] = run.kept.setdefault("models", {})
+    if task.key not in known or known[task.key][0] != version:
+        known[task.key] = (version, standing_model(run, task))
+    return known[task.key][1]
+
+
 def gate_json(model: Model) -> dict[str, Any]:
     """The verdict stored with a model, as `sync` prints it."""
     evaluation = model.meta["evaluation"]

@@ -68,6 +68,7 @@ class Draw:
         arm = arm_sql(
             "w.contact_id", share=self.holdout.share, salt=self.holdout.salt, goal=goal, predictor=predictor
         )
+        about = "" if run.among is None else f" and contact_id in (select contact_id from {run.among})"
         score, grade = self._value("leadlight_score"), self._value("leadlight_grade")
         return f"""
             insert into arms
@@ -78,7 +79,7 @@ class Draw:
                       and nullif(value, '') is not null order by contact_id, property)
                 group by contact_id
             ),
-            standing as (select * from store.holdout where {self.where} and ended_at is null)
+            standing as (select * from store.holdout where {self.where} and ended_at is null{about})
             select coalesce(w.contact_id, s.contact_id) as contact_id, {literal(goal)}, {literal(predictor)},
                    {literal(self.holdout.salt)}, coalesce(s.arm, {arm}),
                    s.arm is null, w.score, case when w.contact_id is not null then coalesce(w.grade, '') end,
@@ -123,7 +124,7 @@ def _flags(run: Run) -> str:
         select live.contact_id, flag.name,
                case when flag.used and p.contact_id is not null
                     then case when held.contact_id is not null then 'true' else 'false' end end
-        from ({run.mirror.live_contacts_sql}) live cross join (values {values}) flag(goal, name, used)
+        from ({run.contacts_sql}) live cross join (values {values}) flag(goal, name, used)
              left join predicted p on p.contact_id = live.contact_id
              left join (select distinct contact_id, goal from arms where arm = {literal(HOLDOUT)}) held
                   on held.contact_id = live.contact_id and held.goal = flag.goal
@@ -230,9 +231,7 @@ def _leave_the_shadow(run: Run) -> None:
     run.mirror.connection.execute(f"""
         insert into desired
         select contact_id, name, null from (
-            select contact_id, unnest(json_keys(ours)) as name from ({_LIVE_OURS})
+            select contact_id, unnest(json_keys(ours)) as name from store.contacts
+            where contact_id in ({run.contacts_sql})
         ) where name like {shadow} escape '\\'
     """)
-
-
-_LIVE_OURS = "select contact_id, ours from store.contacts where deleted_at is null and merged_into is null"

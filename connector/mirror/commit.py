@@ -25,6 +25,7 @@ _KEYED = {"events": "event_id", "purchases": "purchase_id", "campaigns": "campai
 _CHILDREN = {
     "contact_addresses": ("contact_id", ("contact_id", "email")),
     "consents": ("contact_id", ("contact_id", "channel", "purpose")),
+    "list_members": ("list_id", ("list_id", "contact_id")),
     "deal_contacts": ("deal_id", ("deal_id", "contact_id", "role")),
     "purchase_items": ("purchase_id", ("purchase_id", "product_id", "category", "quantity", "price")),
     "identities": ("contact_id", ("contact_id",)),
@@ -34,6 +35,7 @@ _CHILDREN = {
 _CONCERNS = {
     "contact_addresses": (("contact", "contact_id"),),
     "consents": (("contact", "contact_id"),),
+    "list_members": (("contact", "contact_id"),),
     "deal_contacts": (("contact", "contact_id"),),
     "events": (("contact", "contact_id"), ("company", "company_id")),
     "purchases": (("contact", "contact_id"),),
@@ -151,14 +153,19 @@ class PageCommit:
             self._run(f"insert into _page_touched select distinct object, object_id {gone}")
             self._run(f"delete {gone}")
         self._run(
-            f"""create or replace temp table _page_new as select i.* from _page_in i where not exists (
-                select 1 from store.property_history kept
-                where {same("i", "kept", (*_HISTORY_KEY, "value", "source"))})"""
+            "create or replace temp table _page_have as select * from store.property_history "
+            "where object_id in (select object_id from _page_in)"
         )
         self._run(
-            f"""delete from store.property_history kept using _page_new i
-                where {same("i", "kept", _HISTORY_KEY)} and {bounds("kept", "object_id", "_page_new")}"""
+            f"""create or replace temp table _page_new as select i.* from _page_in i where not exists (
+                select 1 from _page_have kept
+                where {same("i", "kept", (*_HISTORY_KEY, "value", "source"))})"""
         )
+        if self._count(f"_page_new i where exists (from _page_have kept where {same('i', 'kept', _HISTORY_KEY)})"):
+            self._run(
+                f"""delete from store.property_history kept using _page_new i
+                    where {same("i", "kept", _HISTORY_KEY)} and {bounds("kept", "object_id", "_page_new")}"""
+            )
         self._run("insert into store.property_history by name select * from _page_new")
         self._run("insert into _page_touched select distinct object, object_id from _page_new")
         return self._count("_page_new")

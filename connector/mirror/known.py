@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from connector.errors import Bug
 from connector.mirror.records import OBJECTS
-from connector.mirror.sql import first, naive, registered
+from connector.mirror.sql import first, naive, registered, texts
 
 _LIVE = "deleted_at is null and merged_into is null"
 
@@ -72,6 +72,22 @@ class MirrorKnown:
         with registered(self._connection, "_page_given", wanted):
             rows = self._connection.execute(_ADDRESSES).fetchall()
         return dict(rows)
+
+    def companies_of(self, contact_ids: Sequence[str]) -> Mapping[str, str]:
+        """Contact -> company, for those that have one."""
+        rows = self._connection.execute(
+            f"select contact_id, company_id from store.contacts where contact_id in ({texts(contact_ids)}) "
+            "and company_id is not null"
+        ).fetchall()
+        return dict(rows)
+
+    def deals_of(self, contact_ids: Sequence[str]) -> list[str]:
+        """Ids of the deals that these contacts are on, ascending."""
+        rows = self._connection.execute(
+            f"select distinct deal_id from store.deal_contacts where contact_id in ({texts(contact_ids)}) "
+            "order by deal_id"
+        ).fetchall()
+        return [row[0] for row in rows]
 
     def _window(
         self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None

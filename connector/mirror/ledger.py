@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connector.mirror.sql import first, naive, now, registered, transaction
+from connector.mirror.sql import first, naive, now, registered, texts, transaction
 from connector.mirror.views import entries
 from connector.platform import Outcome, Write
 from scoring.engine import quoted
@@ -93,17 +93,37 @@ class Ledger:
             )
         return self.planned_contacts(run_id)
 
-    def planned_contacts(self, run_id: str) -> int:
-        """Contacts that a run means to write."""
-        return self._number("select count(distinct contact_id) from store.writes where run_id = ?", run_id)
+    def planned_contacts(self, run_id: str, start: int = 0) -> int:
+        """Contacts that a run means to write, from place `start` of its plan."""
+        return self._number(
+            "select count(distinct contact_id) from store.writes where run_id = ? and position >= ?", run_id, start
+        )
 
-    def batches(self, run_id: str, size: int) -> Iterator[list[Write]]:
-        """What a run has not attempted yet, in its order, `size` contacts at a time."""
+    def next_place(self, run_id: str) -> int:
+        """The place in a run's plan that what is planned next begins at."""
+        return self._number("select coalesce(max(position) + 1, 0) from store.writes where run_id = ?", run_id)
+
+    def supersede(self, run_id: str, contact_ids: Sequence[str], running: Sequence[str]) -> list[str]:
+        """Take these contacts out of what the runs of `running` have planned and not attempted: `run_id` knows
+        better. Returns those of whom a call of such a run is under way."""
+        others = [one for one in running if one != run_id]
+        if not others:
+            return []
+        theirs = f"run_id in ({texts(others)}) and contact_id in ({texts(contact_ids)}) and {_OPEN}"
+        self._connection.execute(f"delete from store.writes w where {theirs} and not {_TRIED}")
+        rows = self._connection.execute(
+            f"select distinct contact_id from store.writes w where {theirs}"
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def batches(self, run_id: str, size: int, start: int = 0) -> Iterator[list[Write]]:
+        """What a run has not attempted yet from place `start`, in its order, `size` contacts at a time."""
         last = self._number("select coalesce(max(position), -1) from store.writes where run_id = ?", run_id)
         first_open = self._number(
-            f"select coalesce(min(position), {last + 1}) from store.writes w where run_id = ? and not {_TRIED} "
-            f"and {_OPEN}",
+            f"select coalesce(min(position), {last + 1}) from store.writes w where run_id = ? and position >= ? "
+            f"and not {_TRIED} and {_OPEN}",
             run_id,
+            start,
         )
         for start in range(first_open, last + 1, size):
             rows = self._connection.execute(

@@ -8,7 +8,7 @@ predictors use take turns on it. Temporary tables belong to that connection and 
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ import pyarrow as pa
 from connector.errors import StateMismatch
 from connector.mirror import views
 from connector.mirror.commit import PageCommit
+from connector.mirror.excerpt import excerpt
 from connector.mirror.known import MirrorKnown
 from connector.mirror.ledger import Ledger
 from connector.mirror.pages import Erased
@@ -39,9 +40,19 @@ class Mirror:
     #: SQL for the ids of contacts that are neither deleted nor merged away.
     live_contacts_sql = "select contact_id from store.contacts where deleted_at is null and merged_into is null"
 
-    def __init__(self, folder: Path, lock: OwnerLock, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lock: OwnerLock | None,
+        connection: duckdb.DuckDBPyConnection,
+        main: "Mirror | None" = None,
+    ) -> None:
         self.folder = folder
         self._lock = lock
+        #: The mirror that this one is beside; itself for the one that has the folder.
+        self._main = main or self
+        #: Runs of this process that have not ended.
+        self.running: set[str] = set() if main is None else main.running
         self._take(connection)
         self._run_id: str | None = None
 
@@ -53,7 +64,7 @@ class Mirror:
         self.rollbacks = Rollbacks(connection)
         self.plans = Plans(connection)
         #: People who were erased.
-        self.erased = Erased(connection, self.folder)
+        self.erased: Erased = Erased(connection, self.folder) if self._main is self else self._main.erased
         #: News up to this number were before the eyes of whoever took the last engine.
         self._engine_saw: int | None = None
         self._snapshot: tuple[int, tuple[str, ...]] | None = None
@@ -93,7 +104,18 @@ class Mirror:
     def close(self) -> None:
         """Give the folder up."""
         self.connection.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
+
+    def beside(self) -> "Mirror":
+        """The same mirror for a second job while this one's is under way, on the same thread: temporary tables and
+        engines are its own, what both commit is shared. Close it before this one; it cannot be rewritten."""
+        return Mirror(self.folder, None, self.connection.cursor(), self._main)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether another job may be under way on the mirror that this one is beside."""
+        return self._main is not self
 
     def __enter__(self) -> "Mirror":
         return self
@@ -108,7 +130,7 @@ class Mirror:
         there are not among them. `observed_at` is when the page was read (UTC)."""
         page = self.erased.sift(page)
         written = PageCommit(
-            self.connection, page, run_id=run_id, observed_at=observed_at, news_since=self._engine_saw or 0
+            self.connection, page, run_id=run_id, observed_at=observed_at, news_since=self._main._engine_saw or 0
         ).run()
         if "property_definitions" in written or (written and self._snapshot is not None):
             self._snapshot = None
@@ -143,6 +165,12 @@ class Mirror:
             )
         return count(self.connection, "store.machine_made")
 
+    def excerpt(
+        self, contact_ids: Collection[str], as_of: datetime, *, text_columns: Sequence[str] = ()
+    ) -> DuckEngine:
+        """An engine over a few contacts and what their values depend on (`connector.mirror.excerpt`)."""
+        return excerpt(self.connection, contact_ids, naive(as_of), text_columns)
+
     def rewrite(self, account: Account) -> None:
         """Make the file anew, without anything that was deleted. Temporary tables and engines end with it."""
         try:
@@ -168,6 +196,11 @@ class Mirror:
         there is one. `subject` names what it is about (a run, a plan), never a person."""
         started = now()
         self._run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.running.add(self._run_id)
+        if self._snapshot is not None:
+            # what was committed beside since then is not in it
+            self._snapshot = None
+            views.create(self.connection)
         with transaction(self.connection):
             self.connection.execute(
                 "insert into store.runs values (?, ?, ?, ?, null, null, ?)",
@@ -196,6 +229,7 @@ class Mirror:
 
     def end_run(self, run_id: str, status: str, result: Mapping[str, Any]) -> None:
         """Note how a run ended: `done`, `refused`, `failed`, and its JSON."""
+        self.running.discard(run_id)
         self.connection.execute(
             "update store.runs set finished_at = ?, status = ?, result = ? where run_id = ?",
             [now(), status, json.dumps(result, sort_keys=True, default=str), run_id],
@@ -222,12 +256,11 @@ class Mirror:
         )
 
     def unfinished(self) -> list[str]:
-        """Runs that never ended, the present one left out: they were killed."""
+        """Runs that never ended, those of this process left out: they were killed."""
         rows = self.connection.execute(
-            "select run_id from store.runs where status is null and run_id is distinct from ? order by started_at",
-            [self._run_id],
+            "select run_id from store.runs where status is null order by started_at"
         ).fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in rows if row[0] not in self.running]
 
     def news(self) -> int:
         """Contacts with changed rows since they were last scored."""
@@ -250,19 +283,21 @@ class Mirror:
         values: pa.Table,
         *,
         whole: bool = False,
+        among: str | None = None,
     ) -> None:
         """Keep what was computed, in one transaction, and take its contacts off the news.
 
         `values` has contact_id and one text column a property; `models` the version of each predictor. `whole`:
         everyone was computed, contacts without a row have no values from now on. Otherwise that holds for the
-        contacts of the last `news_table`. News that came after the engine was taken stay.
+        contacts of the table `among`, or of the last `news_table`. News that came after the engine was taken stay.
         """
-        seen = self._last_news() if self._engine_saw is None else self._engine_saw
+        latest = among is not None or self._engine_saw is None
+        seen = self._last_news() if latest else self._engine_saw
         columns = sorted(name for name in values.column_names if name != "contact_id")
         packed = ", ".join(f"{quoted(name)} := cast({quoted(name)} as varchar)" for name in columns)
         text = f"cast(to_json(struct_pack({packed})) as varchar)" if columns else "'{}'"
         versions = json.dumps(dict(models), sort_keys=True)
-        scope = "true" if whole else self._computed_scope()
+        scope = "true" if whole else self._computed_scope(among)
         with registered(self.connection, "_computed", values), transaction(self.connection):
             self.connection.execute(f"delete from store.predictions where {scope}")
             self.connection.execute(
@@ -276,22 +311,26 @@ class Mirror:
                 )
         self._news_given = False
 
-    def _computed_scope(self) -> str:
+    def _computed_scope(self, among: str | None) -> str:
+        if among is not None:
+            return f"contact_id in (select contact_id from {quoted(among)})"
         news = " or contact_id in (select contact_id from _news_now)" if self._news_given else ""
         return f"(contact_id in (select contact_id from _computed){news})"
 
-    def predictions(self) -> pa.Table:
-        """The latest values: contact_id and one text column a property, sorted by contact_id."""
+    def predictions(self, among: str | None = None) -> pa.Table:
+        """The latest values: contact_id and one text column a property, sorted by contact_id; of the contacts of
+        the table `among` where one is named."""
+        where = "" if among is None else f" where contact_id in (select contact_id from {quoted(among)})"
         names = [
             row[0]
             for row in self.connection.execute(
-                'select distinct unnest(json_keys("values")) as name from store.predictions order by name'
+                f'select distinct unnest(json_keys("values")) as name from store.predictions{where} order by name'
             ).fetchall()
         ]
         parsed = f'from_json("values", {views.texts(names)}) as parsed' if names else "null as parsed"
         columns = "".join(f", parsed.{quoted(name)} as {quoted(name)}" for name in names)
         return self.connection.sql(
-            f"select contact_id{columns} from (select contact_id, {parsed} from store.predictions) "
+            f"select contact_id{columns} from (select contact_id, {parsed} from store.predictions{where}) "
             "order by contact_id"
         ).to_arrow_table()
 

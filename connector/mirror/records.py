@@ -187,11 +187,40 @@ def _remove(connection: duckdb.DuckDBPyConnection, table: str, observed_at: date
             from _page_gone g where kept.{key} = g.object_id""",
         [observed_at],
     )
+    if table == "contacts" and count(connection, "_page_gone where merged_into is not null"):
+        _follow(connection)
     connection.execute(
         f"""insert into _page_touched select '{word}', object_id from _page_gone
             union select '{word}', merged_into from _page_gone where merged_into is not null"""
     )
     return count(connection, "_page_gone")
+
+
+def _follow(connection: duckdb.DuckDBPyConnection) -> None:
+    """What merged contacts did, bought and are part of is their last winner's from now on; what the platform keeps
+    on the winner itself (addresses, consents, history) comes with the winner."""
+    connection.execute(
+        """create or replace temp table _page_winners as
+           with recursive chain(loser, winner, hops) as (
+               select object_id, merged_into, 1 from _page_gone where merged_into is not null
+               union all
+               select loser, kept.merged_into, hops + 1 from chain join store.contacts kept on contact_id = winner
+               where kept.merged_into is not null and kept.merged_into <> loser and hops < 20)
+           select loser, max_by(winner, hops) as winner from chain group by loser"""
+    )
+    for table in ("events", "machine_made", "purchases"):
+        connection.execute(
+            f"update store.{table} kept set contact_id = w.winner from _page_winners w "
+            "where kept.contact_id = w.loser"
+        )
+    connection.execute(
+        """insert into store.deal_contacts
+           select distinct on (d.deal_id, w.winner) d.deal_id, w.winner, d.role, d.is_primary
+           from store.deal_contacts d join _page_winners w on d.contact_id = w.loser
+           where not exists (select 1 from store.deal_contacts o
+                             where o.deal_id = d.deal_id and o.contact_id = w.winner)"""
+    )
+    connection.execute("delete from store.deal_contacts where contact_id in (select loser from _page_winners)")
 
 
 def _remove_absent(connection: duckdb.DuckDBPyConnection, table: str, observed_at: datetime) -> int:

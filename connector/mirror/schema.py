@@ -133,6 +133,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # machine: the probability that no person made the event (scoring.machines), where there is cause for doubt
         "create table store.machine_made (event_id varchar not null, contact_id varchar, machine double not null)",
     ),
+    (
+        "create table store.list_members (list_id varchar not null, contact_id varchar not null, "
+        "added_at timestamp)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -1,12 +1,14 @@
 """What the mirror's parts share when they speak to DuckDB."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+
+from scoring.engine import literal
 
 
 def now() -> datetime:
@@ -65,6 +67,12 @@ def bounds(alias: str, column: str, within: str) -> str:
         f"{alias}.{column} >= (select min({column}) from {within}) "
         f"and {alias}.{column} <= (select max({column}) from {within})"
     )
+
+
+def texts(values: Iterable[str]) -> str:
+    """SQL: literals for `in (…)`. Unlike a join with a table of them, a scan is filtered by these as it reads, so
+    that wide columns of other rows are never unpacked."""
+    return ", ".join(map(literal, values)) or "null"
 
 
 def count(connection: duckdb.DuckDBPyConnection, what: str) -> int:

@@ -6,7 +6,7 @@ a snapshot, made anew only when something was committed since. All other views a
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
 
@@ -33,9 +33,9 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
         if table in ("contacts", "companies"):
             _view(connection, table, typed(connection, table))
         elif table == "property_history":
-            _view(connection, table, _history())
+            _view(connection, table, history())
         elif table == "events":
-            _view(connection, table, _events())
+            _view(connection, table, events())
         else:
             names = ", ".join(column.name for column in columns)
             _view(connection, table, f"select {names} from store.{table}")
@@ -49,11 +49,18 @@ def materialise(connection: duckdb.DuckDBPyConnection, text_columns: Collection[
         _view(connection, table, f"select * from {kept}")
 
 
-def typed(connection: duckdb.DuckDBPyConnection, table: str, text_columns: Collection[str] = ()) -> str:
+def typed(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    text_columns: Collection[str] = (),
+    source: str | None = None,
+) -> str:
     """SQL: a record table's canonical columns and one `p_` column for each defined property.
 
     What cannot be read as its type is null. `text_columns` names properties that stay texts as they stand.
+    `source` is what is read in the place of the stored table: some of its rows.
     """
+    source = source or f"store.{table}"
     definitions = connection.execute(
         "select property, column_name, type from store.property_definitions where object = ? order by column_name",
         [_OBJECTS[table]],
@@ -61,7 +68,7 @@ def typed(connection: duckdb.DuckDBPyConnection, table: str, text_columns: Colle
     canonical = ", ".join(column.name for column in TABLES[table])
     live = "" if table == "contacts" else " where deleted_at is null and merged_into is null"
     if not definitions:
-        return f"select {canonical} from store.{table}{live}"
+        return f"select {canonical} from {source}{live}"
     structures = _structures([row[0] for row in definitions])
     parsed = ", ".join(
         f"from_json(properties, {texts(names)}) as _parsed{number}" for number, names in enumerate(structures)
@@ -71,7 +78,7 @@ def typed(connection: duckdb.DuckDBPyConnection, table: str, text_columns: Colle
         f"{_cast(place[name], 'text' if name in text_columns else kind)} as {quoted(column)}"
         for name, column, kind in definitions
     )
-    return f"select {canonical}, {columns} from (select {canonical}, {parsed} from store.{table}{live})"
+    return f"select {canonical}, {columns} from (select {canonical}, {parsed} from {source}{live})"
 
 
 def _structures(names: Sequence[str]) -> list[list[str]]:
@@ -104,35 +111,40 @@ def _cast(text: str, kind: str) -> str:
     return text if sql_type is None else f"try_cast({text} as {sql_type})"
 
 
-def _history() -> str:
-    """Stored changes; for a property without any its present value, known since the record was first seen."""
-    records = " union all ".join(
+def history(changes: str = "store.property_history", records: Mapping[str, str] | None = None) -> str:
+    """SQL: stored changes; for a property without any its present value, known since the record was first seen.
+
+    `changes` and `records` (by table) are what is read in the place of the stored tables: some of their rows.
+    """
+    sources = {table: f"store.{table}" for table in _KEYS} | dict(records or {})
+    every = " union all ".join(
         f"select '{_OBJECTS[table]}' as object, {key} as object_id, first_seen_at, "
-        f"{entries('properties')} as entry from store.{table}"
+        f"{entries('properties')} as entry from {sources[table]}"
         for table, key in _KEYS.items()
     )
     return f"""
-        select object, object_id, property, value, changed_at, observed_at, source from store.property_history
+        select object, object_id, property, value, changed_at, observed_at, source from {changes}
         union all
         select object, object_id, entry.key, entry.value, date_trunc('second', first_seen_at),
                date_trunc('second', first_seen_at), 'observed'
-        from ({records}) records
+        from ({every}) records
         where not exists (
-            select 1 from store.property_history kept
+            select 1 from {changes} kept
             where kept.object = records.object and kept.object_id = records.object_id
               and kept.property = records.entry.key)
     """
 
 
-def _events() -> str:
-    """Events as they were read, with what the platform says of `human` times what `scoring.machines` found."""
+def events(rows: str = "store.events", marks: str = "store.machine_made") -> str:
+    """SQL: events as they were read, with what the platform says of `human` times what `scoring.machines` found.
+    `rows` and `marks` are the tables, or queries in parentheses, that they come from."""
     names = ", ".join(
         "case when machine is null then human else coalesce(human, 1) * (1 - machine) end as human"
         if column.name == "human"
-        else f"events.{column.name}"
+        else f"e.{column.name}"
         for column in TABLES["events"]
     )
-    return f"select {names} from store.events left join store.machine_made using (event_id)"
+    return f"select {names} from {rows} e left join {marks} m on e.event_id = m.event_id"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

@@ -51,8 +51,8 @@ class Dashboard:
             Route("/", self.home),
             Route("/runs", self.runs),
             Route("/runs/{name}", self.one_run),
-            Route("/work", self.work),
-            Route("/work/progress", self.progress),
+            Route("/progress", self.work),
+            Route("/progress/now", self.progress),
             Route("/inbox", self.inbox),
             Route("/contacts", self.search, methods=["GET", "POST"]),
             Route("/contacts/{contact}", self.contact),
@@ -128,7 +128,7 @@ class Dashboard:
             await run_in_threadpool(self._office.start, Order(_KINDS[kind], subject), "dashboard")
         except Busy as busy:
             return self._trouble(request, str(busy), 409)
-        return RedirectResponse("/work", 303)
+        return RedirectResponse("/progress", 303)
 
     async def log_in(self, request: Request) -> Response:
         """The login token for a session."""

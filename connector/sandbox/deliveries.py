@@ -2,10 +2,11 @@
 
 import itertools
 import logging
+import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 from typing import Any
@@ -17,6 +18,8 @@ BATCH, CONCURRENT, TIMEOUT_SECONDS = 100, 10, 5.0
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
 #: Changes come one by one; those of a moment travel together.
 _GATHER_SECONDS = 0.05
+#: How late a late event is, at most.
+_LATE_SECONDS = 3.0
 
 
 class Deliveries:
@@ -25,8 +28,12 @@ class Deliveries:
     A platform's subclass says in `post` how a batch travels.
     """
 
-    def __init__(self, delays: Sequence[float] = DELAYS) -> None:
+    def __init__(
+        self, delays: Sequence[float] = DELAYS, faults: Mapping[str, float] | None = None, seed: int = 0
+    ) -> None:
         self._delays = tuple(delays)
+        self._faults, self._random = dict(faults or {}), random.Random(seed)  # noqa: S311 - a dice, not a secret
+        self._late: list[tuple[float, int, dict[str, Any]]] = []
         self._fresh: deque[dict[str, Any]] = deque()
         self._retries: list[tuple[float, int, int, list[dict[str, Any]]]] = []
         self._wake = threading.Condition()
@@ -57,8 +64,17 @@ class Deliveries:
     def put(self, event: dict[str, Any]) -> None:
         """Take an event; it is sent soon."""
         with self._wake:
-            self._fresh.append(event)
+            for _ in range(2 if self._befalls("webhook-repeat") else 1):
+                if self._befalls("webhook-late"):
+                    due = time.monotonic() + _LATE_SECONDS * self._random.random()
+                    heappush(self._late, (due, self.number(), event))
+                else:
+                    self._fresh.append(event)
             self._wake.notify()
+
+    def _befalls(self, fault: str) -> bool:
+        chance = self._faults.get(fault, 0.0)
+        return bool(chance) and self._random.random() < chance
 
     def number(self) -> int:
         """The next number of a series from 1 on."""
@@ -67,12 +83,14 @@ class Deliveries:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._stopped or self._fresh or self._until_retry() == 0.0):
-                    self._wake.wait(self._until_retry())
+                while not (self._stopped or self._fresh or self._until_due() == 0.0):
+                    self._wake.wait(self._until_due())
                 if self._stopped:
                     return
             time.sleep(_GATHER_SECONDS)
             with self._wake:
+                while self._late and self._late[0][0] <= time.monotonic():
+                    self._fresh.append(heappop(self._late)[2])
                 batches = [self._next_batch() for _ in range(-(-len(self._fresh) // BATCH))]
                 due = []
                 while self._retries and self._retries[0][0] <= time.monotonic():
@@ -82,11 +100,16 @@ class Deliveries:
             for _, _, attempt, batch in due:
                 self._again.submit(self._send, batch, attempt)
 
-    def _until_retry(self) -> float | None:
-        return max(0.0, self._retries[0][0] - time.monotonic()) if self._retries else None
+    def _until_due(self) -> float | None:
+        """Seconds until a retry or a late event is due; None when nothing waits."""
+        due = [waiting[0][0] for waiting in (self._retries, self._late) if waiting]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _next_batch(self) -> list[dict[str, Any]]:
-        return [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
+        batch = [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
+        if self._befalls("webhook-shuffle"):
+            self._random.shuffle(batch)
+        return batch
 
     def _send(self, batch: list[dict[str, Any]], attempt: int) -> None:
         taken = self.post(batch, attempt)

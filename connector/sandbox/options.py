@@ -15,6 +15,8 @@ CHANCE_FAULTS = (
     # Salesforce: a session that ends, rows that are locked or break a validation rule, jobs that fail
     *("expired-session", "lock", "validation", "job-failed", "query-timeout", "concurrent-limit", "420"),
 )
+#: What befalls a share of the webhooks' events: sent twice, out of order, or seconds late.
+WEBHOOK_FAULTS = ("webhook-repeat", "webhook-shuffle", "webhook-late")
 #: Faults with a value of their own: a count, a scope, a property, a plan.
 NAMED_FAULTS = (
     *("hang-after", "missing-scope", "required-property", "property-in-use", "plan"),
@@ -45,10 +47,10 @@ def parse_rate(text: str) -> Rate:
 def parse_fault(text: str) -> tuple[str, str]:
     """Read `503=0.02`, `hang-after=17`, `missing-scope=forms`. Raises BadSetting."""
     name, equals, value = text.partition("=")
-    if name not in CHANCE_FAULTS + NAMED_FAULTS or not equals:
-        known = ", ".join(CHANCE_FAULTS + NAMED_FAULTS)
+    if name not in CHANCE_FAULTS + WEBHOOK_FAULTS + NAMED_FAULTS or not equals:
+        known = ", ".join(CHANCE_FAULTS + WEBHOOK_FAULTS + NAMED_FAULTS)
         raise BadSetting(f"--fault {text!r}: write NAME=VALUE; known names are {known}.")
-    if name in CHANCE_FAULTS and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", value):
+    if name in CHANCE_FAULTS + WEBHOOK_FAULTS and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", value):
         raise BadSetting(f"--fault {text!r}: {name} takes a probability from 0 to 1.")
     if name in _COUNTS and not re.fullmatch(r"[1-9]\d*", value):
         raise BadSetting(f"--fault {text!r}: {name} takes a whole number from 1 on.")
@@ -64,6 +66,8 @@ class Faults:
     """What goes wrong on purpose."""
 
     chances: Mapping[str, float] = field(default_factory=dict)
+    #: The same for events of webhooks.
+    webhooks: Mapping[str, float] = field(default_factory=dict)
     hang_after: int | None = None
     missing_scopes: frozenset[str] = frozenset()
     required_properties: frozenset[str] = frozenset()
@@ -85,6 +89,7 @@ class Faults:
         last = dict(faults)
         return cls(
             chances={name: float(value) for name, value in faults if name in CHANCE_FAULTS},
+            webhooks={name: float(value) for name, value in faults if name in WEBHOOK_FAULTS},
             hang_after=int(last["hang-after"]) if "hang-after" in last else None,
             missing_scopes=frozenset(value for name, value in faults if name == "missing-scope"),
             required_properties=frozenset(value for name, value in faults if name == "required-property"),

@@ -29,7 +29,13 @@ class Sandbox(Serving):
         super().__init__(self.options.port, application(self.host))
         self.webhooks: Webhooks | None = None
         if self.options.webhooks:
-            self.webhooks = Webhooks(self.options.webhooks, account.CLIENT_SECRET, self.state.facts.id)
+            self.webhooks = Webhooks(
+                self.options.webhooks,
+                account.CLIENT_SECRET,
+                self.state.facts.id,
+                faults=Faults.of(self.options.faults).webhooks,
+                seed=self.options.seed,
+            )
             self.state.listeners.append(self.webhooks.hear)
 
     def starting(self) -> None:

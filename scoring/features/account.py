@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 PURCHASES, DEALS, COMPANY = "leadlight_purchases", "leadlight_deals", "leadlight_company"
 
-_COMPANY_DAYS = 30
+#: Days before an instant in which what colleagues did counts.
+COMPANY_DAYS = 30
 
 
 def prepare(
@@ -183,7 +184,7 @@ def _company_rows(context: "Context", pairs: str) -> str:
                 sum(cast(floor(coalesce(e.human, 1.0e0) * 1000.0e0 + 0.5e0) as bigint)) as weight
             from events e join members m on m.contact_id = e.contact_id
             join instants i on e.occurred_at < i.as_of
-                and secs_between(e.occurred_at, i.as_of) <= {_COMPANY_DAYS * DAY}
+                and secs_between(e.occurred_at, i.as_of) <= {COMPANY_DAYS * DAY}
             where e.kind in ({kinds})
             group by m.company_id, e.contact_id, i.as_of
         ),
@@ -213,12 +214,12 @@ def _company() -> Iterator[Computed]:
         "tenure_days", "tenure", "Days since the contact became known", "days", "became known {value}"
     )
     yield Computed(feature, whole_days("min(case when age >= 0 then age end)"))
-    group, when = "activity of colleagues", f"in the last {_COMPANY_DAYS} days"
+    group, when = "activity of colleagues", f"in the last {COMPANY_DAYS} days"
     for key, column, unit, label, phrase, none in (
         ("colleagues_known", "known", "number", "Colleagues known", "colleagues known: {value}", None),
-        ("colleagues_active_30d", "people", "number", f"Colleagues active, last {_COMPANY_DAYS} days",
+        ("colleagues_active_30d", "people", "number", f"Colleagues active, last {COMPANY_DAYS} days",
          f"colleagues active {when}: {{value}}", f"no colleague active {when}"),
-        ("company_engagement_30d", "weight", "count", f"Activity of colleagues, last {_COMPANY_DAYS} days",
+        ("company_engagement_30d", "weight", "count", f"Activity of colleagues, last {COMPANY_DAYS} days",
          f"colleagues were active {{value}} {when}", f"no activity of colleagues {when}"),
     ):  # fmt: skip
         value = f"max(case when company_id is not null then {column} end)"

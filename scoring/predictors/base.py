@@ -111,5 +111,8 @@ class Predictor(Protocol):
         """One row per contact that gets a value: `contact_id` and the properties, sorted by contact_id.
 
         `only` names a table with a `contact_id` column that limits who is scored. A contact that cannot be
-        scored has nulls (a cleared property) or no row. Raises ModelMismatch when the model does not fit.
+        scored has nulls (a cleared property) or no row. For one contact no more may be looked at than its own rows
+        (of events not `properties`), its company, its deals, the contacts of the same company with what they did
+        in the last `features.account.COMPANY_DAYS` days, and consents of the same person: a rescoring has no more
+        (`connector.mirror.excerpt`), and gives the same values. Raises ModelMismatch when the model does not fit.
         """

@@ -64,7 +64,7 @@ def tables(draft: Draft, rng: np.random.Generator) -> tuple[dict[str, pa.Table],
     denied = rng.random(len(draft.people)) < draft.parameters.profiling_denied
     emails = _emails(draft)
     events, origin = _events(draft, ids, rng)
-    made = {name: empty(name) for name in ("identities", "purchases", "purchase_items")} | {
+    made = {name: empty(name) for name in ("identities", "list_members", "purchases", "purchase_items")} | {
         "companies": _companies(draft),
         "contacts": _contacts(draft, ids, emails, rng),
         "contact_addresses": _addresses(ids, emails, rng),

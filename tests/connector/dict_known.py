@@ -120,6 +120,13 @@ class DictKnown:
         by_address = {row["email"]: row["contact_id"] for row in self.parts["contact_addresses"]}
         return {email: by_address[email] for email in emails if email in by_address}
 
+    def companies_of(self, contact_ids: Sequence[str]) -> Mapping[str, str]:
+        found = {one: self.tables["contacts"].get(one, {}).get("company_id") for one in contact_ids}
+        return {one: company for one, company in found.items() if company}
+
+    def deals_of(self, contact_ids: Sequence[str]) -> list[str]:
+        return sorted({row["deal_id"] for row in self.parts["deal_contacts"] if row["contact_id"] in contact_ids})
+
 
 def _text(values: Mapping[str, str]) -> str:
     return json.dumps(dict(sorted(values.items())), separators=(",", ":"), ensure_ascii=False)

@@ -97,8 +97,8 @@ def test_the_token_opens_and_is_kept_as_a_hash_alone(app: Starlette, office: Not
     for part in ("HttpOnly", "SameSite=Strict", "Secure"):
         assert part in right.headers["set-cookie"]
     cookie = right.headers["set-cookie"].split(";")[0]
-    assert ask(app, "GET", "/work", cookie=cookie, **AWAY).status == 200
-    assert ask(app, "GET", "/work", cookie=cookie[:-1] + "0x", **AWAY).status == 401
+    assert ask(app, "GET", "/progress", cookie=cookie, **AWAY).status == 200
+    assert ask(app, "GET", "/progress", cookie=cookie[:-1] + "0x", **AWAY).status == 401
     # another token ends no session, but the old token is void
     new_token(tmp_path)
     assert ask(app, "POST", "/login", form={"token": token}, **AWAY).status == 401
@@ -118,7 +118,7 @@ def test_an_order_needs_the_form_key_of_its_session(app: Starlette, office: Note
     assert ask(app, "POST", "/orders", form=given, cookie=cookie, sec_fetch_site="cross-site").status == 403
     assert office.orders == []
     done = ask(app, "POST", "/orders", form=given, cookie=cookie, origin="http://127.0.0.1")
-    assert (done.status, done.headers["location"]) == (303, "/work")
+    assert (done.status, done.headers["location"]) == (303, "/progress")
     assert office.orders == [(Order("sync"), "dashboard")]
 
 

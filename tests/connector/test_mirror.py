@@ -340,6 +340,46 @@ def test_removed_records_stay_readable_and_a_stale_index_does_not_bring_them_bac
     assert fetch(mirror, "select deleted_at from contacts where contact_id = '1'") == [(None,)]
 
 
+def test_what_a_merged_contact_did_is_its_last_winners(mirror: Mirror) -> None:
+    bought = [{"purchase_id": "p1", "contact_id": "1", "purchased_at": T0}]
+    on = [{"deal_id": "d", "contact_id": one} for one in ("1", "2")]
+    commit(
+        mirror,
+        contacts=[contact("1"), contact("2"), contact("3")],
+        events=[event("e1", "1"), event("e2", "2")],
+        purchases=bought,
+        deal_contacts=on,
+    )
+    fetch(mirror, "insert into store.machine_made values ('e1', '1', 0.5)")
+    forget_news(mirror)
+    commit(mirror, removals=[{"object": "contact", "object_id": "2", "merged_into": "3"}])
+    commit(mirror, removals=[{"object": "contact", "object_id": "1", "merged_into": "2"}])
+    assert fetch(mirror, "select event_id, contact_id from events order by event_id") == [("e1", "3"), ("e2", "3")]
+    assert fetch(mirror, "select contact_id from purchases") == [("3",)]
+    assert fetch(mirror, "select contact_id from store.machine_made") == [("3",)]
+    assert fetch(mirror, "select deal_id, contact_id from deal_contacts") == [("d", "3")]
+    assert "3" in news(mirror)
+
+
+def test_a_second_job_beside_shares_what_is_committed_and_no_temporary_table(mirror: Mirror) -> None:
+    commit(mirror, contacts=[contact("1")])
+    mirror.engine().run("create or replace temp table mine as select 1 as one")
+    beside = mirror.beside()
+    assert beside.is_beside
+    assert not mirror.is_beside
+    run = beside.begin_run("rescore")
+    beside.commit(page(contacts=[contact("1", {"a": "x"}, at=T0 + DAY)]), run_id=run, observed_at=T0 + DAY)
+    beside.engine().run("create or replace temp table mine as select 2 as one")
+    assert fetch(mirror, "select one from mine") == [(1,)]
+    assert mirror.unfinished() == []
+    # news that came beside stays, though the engine of the first job was taken before
+    nobody = pa.table({"contact_id": pa.array([], pa.string())})
+    mirror.save_predictions("r", T0, {}, nobody, whole=True)
+    assert news(mirror) == ["1"]
+    beside.end_run(run, "done", {})
+    beside.close()
+
+
 def test_an_older_reading_does_not_undo_a_newer_one_until_an_hour_has_passed(mirror: Mirror) -> None:
     commit(mirror, T0 + DAY, contacts=[contact("1", {"a": "new"}, T0 + DAY)])
     assert commit(mirror, T0 + DAY, contacts=[contact("1", {"a": "old"}, T0)]) == {}

@@ -17,7 +17,17 @@ import pytest
 from pydantic import SecretStr
 
 from connector.mirror import Mirror
-from connector.platform import RECORD_TABLES, Page, Platform, PullRequest, StreamOff, Write, page_schema
+from connector.platform import (
+    RECORD_TABLES,
+    Asked,
+    Page,
+    Platform,
+    PullRequest,
+    Readable,
+    StreamOff,
+    Write,
+    page_schema,
+)
 from connector.platforms.files.platform import FilesPlatform
 from connector.platforms.hubspot.platform import HubSpot
 from connector.platforms.salesforce import Salesforce
@@ -85,6 +95,10 @@ def salesforce(folder: Path) -> Iterator[OpenAccount]:
 
 #: Platform -> an account of it.
 ACCOUNTS = {"files": files, "hubspot": hubspot, "salesforce": salesforce}
+
+
+#: Those that give single contacts by id.
+READABLE = ("hubspot", "salesforce")
 
 
 @pytest.fixture(params=sorted(ACCOUNTS))
@@ -340,3 +354,67 @@ def test_calls_left_today_are_none_or_a_number_that_calls_lower(platform: Platfo
     after = platform.calls_left()
     assert (before is None) == (after is None)
     assert after is None or 0 <= after <= (before or 0)
+
+
+def test_who_gives_single_contacts_is_known(platform: Platform) -> None:
+    assert isinstance(platform, Readable) == (platform.name in READABLE)
+
+
+@pytest.mark.parametrize("account", READABLE, indirect=True)
+@pytest.mark.parametrize("associations", [False, True])
+def test_single_contacts_read_again_are_what_the_pull_read(
+    account: OpenAccount, platform: Platform, mirror: Mirror, *, associations: bool
+) -> None:
+    assert isinstance(platform, Readable)
+    pull(platform, mirror, account.request())
+    before = everything(mirror)
+    ids = live(mirror)[:3]
+    platform.write([Write(ids[0], {"leadlight_grade": "B"})])
+    asked = [Asked(one, associations) for one in [*ids, UNKNOWN_CONTACT]]
+    pages = list(platform.read(mirror.known, account.request(), asked))
+    assert all(page.cursor is None for page in pages)
+    removed = [row for page in pages if "removals" in page.rows for row in page.rows["removals"].to_pylist()]
+    assert [(row["object_id"], row["merged_into"]) for row in removed] == [(UNKNOWN_CONTACT, None)]
+    for page in pages:
+        for table, rows in page.rows.items():
+            assert rows.schema == page_schema(table)
+        assert set(mirror.commit(page, run_id="r", observed_at=at("2026-01-01"))) <= {"contacts"}
+    after = everything(mirror)
+    assert {name: rows.num_rows for name, rows in after.items()} == {k: v.num_rows for k, v in before.items()}
+    stamps = ["updated_at"]
+    assert after["contacts"].drop_columns(stamps).equals(before["contacts"].drop_columns(stamps))
+
+
+@pytest.mark.parametrize("account", READABLE, indirect=True)
+def test_our_own_write_is_an_echo_when_it_is_read_again(
+    account: OpenAccount, platform: Platform, mirror: Mirror
+) -> None:
+    assert isinstance(platform, Readable)
+    pull(platform, mirror, account.request())
+    one = live(mirror)[0]
+    rows = {"contact_id": [one], "property": ["leadlight_grade"], "value": ["B"], "value_before": [None]}
+    mirror.ledger.plan_writes("r", pa.table(rows))
+    mirror.ledger.settle("r", platform.write([Write(one, {"leadlight_grade": "B"})]))
+    mirror.engine()
+    mirror.save_predictions(
+        "r", at("2026-01-01"), {}, pa.table({"contact_id": pa.array([], pa.string())}), whole=True
+    )
+    (page,) = platform.read(mirror.known, account.request(), [Asked(one)])
+    # a platform that does not tell when it wrote gives the record again: it says nothing new
+    told = page.rows["contacts"] if page.echoes is None else page.echoes
+    assert told["contact_id"].to_pylist() == [one]
+    assert platform.name == "salesforce" or page.rows == {}
+    mirror.commit(page, run_id="r", observed_at=at("2026-01-01"))
+    assert mirror.news() == 0
+
+
+@pytest.mark.parametrize("account", READABLE, indirect=True)
+def test_a_contact_that_is_told_to_be_gone_takes_no_further_call(
+    account: OpenAccount, platform: Platform, mirror: Mirror
+) -> None:
+    assert isinstance(platform, Readable)
+    pull(platform, mirror, account.request())
+    calls = sum(platform.calls().values())
+    (page,) = platform.read(mirror.known, account.request(), [Asked(UNKNOWN_CONTACT, gone=True)])
+    assert page.rows["removals"]["object_id"].to_pylist() == [UNKNOWN_CONTACT]
+    assert sum(platform.calls().values()) - calls <= 1

@@ -125,6 +125,7 @@ def test_the_worthiest_go_first(mirror: Mirror) -> None:
             ('1', 'leadlight_grade', 'A'), ('3', 'leadlight_grade', 'B')) t(contact_id, property, value)"""
     )
     mirror.ledger.differences("desired", into="planned")
+    discipline.rank(run_on(mirror))
     assert discipline.keep_worthiest(run_on(mirror), 2) == 1
     assert fetch(mirror, "select distinct contact_id from planned order by 1") == [("2",), ("3",)]
 

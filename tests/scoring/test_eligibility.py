@@ -230,3 +230,41 @@ def test_objectors_teach_nothing_and_get_no_value(
     ).fetchall()
     assert rows > 200
     assert objectors == 0
+
+
+def member(list_id: str, contact_id: str, added_at: datetime | None) -> dict[str, Any]:
+    return {"list_id": list_id, "contact_id": contact_id, "added_at": added_at}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (Filter({"list": ("42",)}), "ab"),
+        (Filter({}, {"list": ("42",)}), "cd"),
+        (Filter({"list": ("42", "7")}, {"owner": ("7",)}), "bc"),
+        (Filter({"list": ("4",)}), ""),
+    ],
+)
+def test_filters_choose_by_list(chosen: Filter, found: str) -> None:
+    rows: dict[str, Rows] = {"contacts": [{"p_budget": None, "p_topics": None, **row} for row in PEOPLE]}
+    rows["list_members"] = [member("42", "a", NOW - timedelta(days=1)), member("42", "b", None)]
+    rows["list_members"] += [member("7", "c", None), member("7", "b", None)]
+    assert ids(context(rows, write=chosen), eligible) == set(found)
+    assert ids(context(rows, train=chosen), population, training=True) == set(found)
+
+
+def test_who_came_to_a_list_later_was_not_on_it_at_the_instant() -> None:
+    rows: dict[str, Rows] = {"contacts": [contact("a"), contact("b"), contact("c")]}
+    rows["list_members"] = [member("42", "a", NOW), member("42", "b", NOW - timedelta(days=20))]
+    engine = context(rows).engine
+    engine.run(
+        "create temp table pairs as select contact_id, cast(t as timestamp) as as_of from contacts, "
+        f"(values ('{NOW - timedelta(days=10)}'), ('{NOW}')) v(t)"
+    )
+    eligibility.at_instants(engine, Filter({"list": ("42",)}), "pairs", "those")
+    found = engine.fetch("select contact_id, as_of from those order by 1, 2").to_pylist()
+    assert [(row["contact_id"], row["as_of"]) for row in found] == [
+        ("a", NOW),
+        ("b", NOW - timedelta(days=10)),
+        ("b", NOW),
+    ]

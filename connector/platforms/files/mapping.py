@@ -31,6 +31,7 @@ ITEM_COLUMNS = ("product_id", "category", "quantity", "price")
 REQUIRED: AnyMapping[str, tuple[str, ...]] = {
     "contact_addresses": ("contact_id", "email"),
     "consents": ("contact_id", "purpose", "status"),
+    "list_members": ("list_id", "contact_id"),
     "property_history": ("object_id", "property", "changed_at"),
     "companies": ("company_id",),
     "deals": ("deal_id",),

@@ -74,12 +74,12 @@ def _grew(reading: Reading, cursor: Mapping[str, Any]) -> bool:
     return bool(set(reading.request.goal_columns) - set(cursor.get("goals") or ()))
 
 
-def _wanted(reading: Reading) -> list[str]:
+def wanted_properties(reading: Reading) -> list[str]:
     """Names of everything that is read of a contact."""
     return list(dict.fromkeys([*words.CONTACT_BASE, *reading.chosen["contacts"], *sorted(reading.ours)]))
 
 
-def _with_history(reading: Reading) -> list[str]:
+def history_properties(reading: Reading) -> list[str]:
     if not reading.request.history:
         return []
     return [name for name in reading.chosen["contacts"] if name not in words.IMMUTABLE] + [
@@ -94,17 +94,17 @@ def _all(reading: Reading, cursor: Mapping[str, Any]) -> Iterator[Page]:
     goals = sorted(reading.request.goal_columns)
     for records, after in pages(lambda after: _list_page(reading, after), cursor.get("after")):
         under_way = {"after": after, "started": started, "total": total}
-        page = _page(reading, records, {"since": started, "goals": goals} if after is None else under_way)
-        yield replace(page, total=total)
+        listed = page(reading, records, {"since": started, "goals": goals} if after is None else under_way)
+        yield replace(listed, total=total)
 
 
 def _list_page(reading: Reading, after: str | None) -> tuple[Sequence[Record], str | None]:
     """A page of the list with all wanted properties; through batch read where the URL would be too long."""
-    wanted, history = _wanted(reading), _with_history(reading)
-    if reading.api.fits_url(wanted, history):
-        return _listed(reading, wanted, after, history)
+    names, history = wanted_properties(reading), history_properties(reading)
+    if reading.api.fits_url(names, history):
+        return _listed(reading, names, after, history)
     listed, after = _listed(reading, ("hs_object_id",), after)
-    read = reading.api.read_batch("contacts", [str(record["id"]) for record in listed], wanted, history)
+    read = reading.api.read_batch("contacts", [str(record["id"]) for record in listed], names, history)
     full = {str(record["id"]): record for record in read}
     return [{**record, **full.get(str(record["id"]), {})} for record in listed], after
 
@@ -130,7 +130,7 @@ def _changed(reading: Reading, cursor: Mapping[str, Any]) -> Iterator[Page]:
     started = int(cursor.get("started") or words.milliseconds(reading.api.now()))
     since = int(cursor["since"])
     keep = {name: cursor[name] for name in ("goals",) if name in cursor}
-    changes = Changes(reading, "contacts", _wanted(reading), since)
+    changes = Changes(reading, "contacts", wanted_properties(reading), since)
     for found in changes.found(cursor.get("above")):
         under_way = None
         if found.above is not None:
@@ -142,17 +142,18 @@ def _changed(reading: Reading, cursor: Mapping[str, Any]) -> Iterator[Page]:
 
 def _news_page(reading: Reading, found: Found, cursor: Mapping[str, Any] | None) -> Page:
     """Sort out echoes of our own writes before anything else is asked about the records."""
-    news, echoes = reading.known.split_echoes(
-        to_table("contacts", [contact_row(reading, r) for r in found.records])
-    )
+    records, echoes = sort_out(reading, found.records)
+    removals = gone.look_up(reading, "contacts", found.vanished) if found.vanished else ()
+    return replace(page(reading, _completed(reading, records), cursor, removals), echoes=echoes)
+
+
+def sort_out(reading: Reading, records: Sequence[Record]) -> tuple[list[Record], pa.Table | None]:
+    """The records that are news, and the echoes of our own writes as a page has them."""
+    rows = to_table("contacts", [contact_row(reading, record) for record in records])
+    news, echoes = reading.known.split_echoes(rows)
     fresh = set(news["contact_id"].to_pylist())
-    records = [record for record in found.records if str(record["id"]) in fresh]
-    page = _page(reading, _completed(reading, records), cursor, found.vanished)
-    return replace(page, echoes=_echo_columns(echoes))
-
-
-def _echo_columns(echoes: pa.Table) -> pa.Table | None:
-    return echoes.select(["contact_id", "modified_at"]) if echoes.num_rows else None
+    kept = [record for record in records if str(record["id"]) in fresh]
+    return kept, echoes.select(["contact_id", "modified_at"]) if echoes.num_rows else None
 
 
 def _completed(reading: Reading, records: Sequence[Record]) -> list[Record]:
@@ -164,20 +165,21 @@ def _completed(reading: Reading, records: Sequence[Record]) -> list[Record]:
     if reading.companies:
         for record, found in reading.api.associations("contacts", "companies", ids).items():
             full[record]["associations"] = {"companies": {"results": found}}
-    history = _with_history(reading)
+    history = history_properties(reading)
     if history:
         for read in reading.api.read_batch("contacts", ids, ("email",), history):
             full[str(read["id"])]["propertiesWithHistory"] = read.get("propertiesWithHistory") or {}
     return list(full.values())
 
 
-def _page(
-    reading: Reading, records: Sequence[Record], cursor: Mapping[str, Any] | None, vanished: Sequence[str] = ()
+def page(
+    reading: Reading, records: Sequence[Record], cursor: Mapping[str, Any] | None, gone_ones: Sequence[Row] = ()
 ) -> Page:
+    """Contacts, complete with associations and histories, as a page; and removals besides."""
     now = reading.now()
     ids = [str(record["id"]) for record in records]
     removals = [row for record in records for row in gone.merged_away(record, "contacts", now)]
-    removals += gone.look_up(reading, "contacts", vanished) if vanished else []
+    removals += gone_ones
     rows = filled(
         {
             "contacts": [contact_row(reading, record) for record in records],

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from connector.budgets import Budgets
 from connector.errors import BadCredentials, MissingScope, PlatformDown, PlatformRefused
 from connector.platform import Check, Diagnosis, Wanted
-from connector.platforms.hubspot import costing, definitions, install, page_views, words
+from connector.platforms.hubspot import costing, definitions, install, lists, page_views, words
 from connector.platforms.hubspot.activities import ACTIVITIES
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
@@ -122,6 +122,8 @@ class Examination:
         self._try("read email_events", self._email_events)
         self._try("read form_submissions", self._forms)
         self._try("read page_views", self._page_views, plan="a Marketing Hub Enterprise plan")
+        if wanted.lists:
+            self._lists(wanted.lists)
         for activity in ACTIVITIES:
             self._try(f"read {activity.name}", partial(self._counted, activity.name))
 
@@ -172,6 +174,21 @@ class Examination:
         forms = sum(1 for _ in self.api.forms())
         self.size.uncounted["form_submissions"] = 1 + forms
         return f"Forms: {forms:,}; HubSpot does not count their submissions."
+
+    def _lists(self, wanted: tuple[str, ...]) -> None:
+        def look() -> dict[str, int | None]:
+            return {one: lists.count(self.api, one) for one in wanted}
+
+        for list_id, size in (self._try("read lists", look, needed=True) or {}).items():
+            if size is not None:
+                self._say(f"list {list_id}", "ok", f"{size:,} members.")
+                continue
+            self._say(
+                f"list {list_id}",
+                "fail",
+                "A filter names this list, and HubSpot does not know it.",
+                "Give the id of a list that is there under [include], [exclude] or [write].",
+            )
 
     def _properties(self, wanted: Wanted, known: dict[str, Definition]) -> bool:
         """Compare ours with what stands; whether all is there."""

@@ -9,6 +9,7 @@ import manifests
 from connector.platform import (
     Account,
     Allowance,
+    Asked,
     Diagnosis,
     Outcome,
     Page,
@@ -19,7 +20,7 @@ from connector.platform import (
     Write,
 )
 from connector.platform import Known as MirrorView
-from connector.platforms.hubspot import definitions, install, uninstall, writing
+from connector.platforms.hubspot import afresh, definitions, install, uninstall, writing
 from connector.platforms.hubspot import pull as pulling
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
@@ -94,19 +95,24 @@ class HubSpot:
 
     def pull(self, known: MirrorView, request: PullRequest) -> Iterator[Page | StreamOff]:
         """See `connector.platform.Platform` and `pull`."""
+        yield from pulling.pull(self._reading(known, request))
+
+    def read(self, known: MirrorView, request: PullRequest, asked: Sequence[Asked]) -> Iterator[Page]:
+        """See `connector.platform.Readable` and `afresh`."""
+        yield from afresh.read(self._reading(known, request), asked, self.concurrency)
+
+    def _reading(self, known: MirrorView, request: PullRequest) -> Reading:
         account = self.account()
         present = self._contact_definitions()
         self._learn_kinds(present, request.ours)
-        yield from pulling.pull(
-            Reading(
-                self._api,
-                known,
-                request,
-                account,
-                self._lookback,
-                {"contacts": present},
-                ours={name: self._kinds.get(name, "text") for name in request.ours},
-            )
+        return Reading(
+            self._api,
+            known,
+            request,
+            account,
+            self._lookback,
+            {"contacts": present},
+            ours={name: self._kinds.get(name, "text") for name in request.ours},
         )
 
     def install(

@@ -12,6 +12,7 @@ from connector.platforms.hubspot import (
     email_events,
     forms,
     gone,
+    lists,
     page_views,
 )
 from connector.platforms.hubspot.activities import ACTIVITIES
@@ -30,6 +31,7 @@ def pull(reading: Reading) -> Iterator[Page | StreamOff]:
     yield from contacts.pull(reading)
     if not first:
         yield from gone.count_off(reading)
+    yield from optional(lists.STREAM, lists.pull(reading))
     if "companies" in reading.definitions:
         yield companies_deals.choose_company_properties(reading)
         yield from optional("companies", companies_deals.pull_companies(reading))

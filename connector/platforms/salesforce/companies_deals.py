@@ -132,13 +132,19 @@ def pull_roles(reading: Reading) -> Iterator[Page]:
             yield Page(stream, filled({"deal_contacts": _roles(batch.records)}), batch.cursor, total=batch.total)
             continue
         deals = sorted({str(record["OpportunityId"]) for record in batch.records})
-        rows: list[Row] = []
-        size = reading.api.sizes["ids"]
-        for start in range(0, len(deals), size):
-            condition = soql.one_of("OpportunityId", deals[start : start + size])
-            rows += _roles(list(reading.api.rows(soql.select(_ROLE_FIELDS, ROLE, [condition]), object_name=ROLE)))
+        rows = roles_of(reading, "OpportunityId", deals)
         replaces = {"deal_contacts": deals} if deals else {}
         yield Page(stream, filled({"deal_contacts": rows}), batch.cursor, replaces)
+
+
+def roles_of(reading: Reading, field: str, ids: Sequence[str]) -> list[Row]:
+    """The roles on these opportunities, or of these contacts (`field`). Raises MissingScope."""
+    rows: list[Row] = []
+    size = reading.api.sizes["ids"]
+    for start in range(0, len(ids), size):
+        condition = soql.one_of(field, ids[start : start + size])
+        rows += _roles(list(reading.api.rows(soql.select(_ROLE_FIELDS, ROLE, [condition]), object_name=ROLE)))
+    return rows
 
 
 def _roles(records: Sequence[Record]) -> list[Row]:

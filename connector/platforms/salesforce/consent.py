@@ -4,7 +4,7 @@ Salesforce knows objections only, so that there is a row where somebody objects 
 not among a record's fields.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from connector.platform import Page
 from connector.platforms.rows import Row, filled
@@ -30,6 +30,19 @@ def learn(reading: Reading) -> None:
         for batch in read(reading, "", source, anew=True)
         for record in batch.records
     }
+
+
+def learn_of(reading: Reading, people: Sequence[Record]) -> None:
+    """The objections of these people alone. Raises MissingScope."""
+    ids = sorted({str(record["IndividualId"]) for record in people if record.get("IndividualId")})
+    names = ["Id", *words.OBJECTIONS]
+    size = reading.api.sizes["ids"]
+    found: dict[str, frozenset[str]] = {}
+    for start in range(0, len(ids), size):
+        query = soql.select(names, _OBJECT, [soql.one_of("Id", ids[start : start + size])])
+        for record in reading.api.rows(query, object_name=_OBJECT):
+            found[str(record["Id"])] = frozenset(name for name in words.OBJECTIONS if flag(record.get(name)))
+    reading.objecting = found
 
 
 def consent_rows(reading: Reading, record: Record) -> Iterator[Row]:

@@ -99,10 +99,15 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
     anew = _due(reading, cursor)
     full = reading.now().isoformat() if anew else cursor["full"]
     keep = {"full": full, "goals": sorted(reading.request.goal_columns)}
-    wanted = [*words.BASE[object_name], *reading.chosen[object_name], *reading.our_fields()]
-    source = Source(object_name, reading.fields(object_name, wanted))
+    source = Source(object_name, wanted_fields(reading, object_name))
     for batch in read(reading, stream, source, anew=anew, keep=keep):
-        yield _page(reading, object_name, batch, later=not anew and "since" in cursor)
+        yield page(reading, object_name, batch, later=not anew and "since" in cursor)
+
+
+def wanted_fields(reading: Reading, object_name: str) -> list[str]:
+    """Everything that is read of a Lead or a Contact."""
+    wanted = [*words.BASE[object_name], *reading.chosen[object_name], *reading.our_fields()]
+    return reading.fields(object_name, wanted)
 
 
 def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
@@ -112,7 +117,7 @@ def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
     return full is None or grew != set() or reading.now() - full > REFRESH_EVERY
 
 
-def _page(reading: Reading, object_name: str, batch: Batch, *, later: bool) -> Page:
+def page(reading: Reading, object_name: str, batch: Batch, *, later: bool) -> Page:
     """Canonical rows of some records. `later`: they changed since the mirror was filled, so that a lead that is
     converted now goes into its contact with all that the mirror has of it."""
     live = [record for record in batch.records if not is_deleted(record)]

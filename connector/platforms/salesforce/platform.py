@@ -10,6 +10,7 @@ from connector.errors import MissingScope
 from connector.platform import (
     Account,
     Allowance,
+    Asked,
     Diagnosis,
     Outcome,
     Page,
@@ -20,7 +21,7 @@ from connector.platform import (
     Write,
 )
 from connector.platform import Known as MirrorView
-from connector.platforms.salesforce import fields, install, words
+from connector.platforms.salesforce import afresh, fields, install, words
 from connector.platforms.salesforce import pull as pulling
 from connector.platforms.salesforce.client.api import Api
 from connector.platforms.salesforce.client.auth import Credentials, Session
@@ -106,19 +107,24 @@ class Salesforce:
     def pull(self, known: MirrorView, request: PullRequest) -> Iterator[Page | StreamOff]:
         """See `connector.platform.Platform` and `pull`."""
         self._described.clear()
+        yield from pulling.pull(self._reading(known, request))
+
+    def read(self, known: MirrorView, request: PullRequest, asked: Sequence[Asked]) -> Iterator[Page]:
+        """See `connector.platform.Readable` and `afresh`."""
+        yield from afresh.read(self._reading(known, request), asked)
+
+    def _reading(self, known: MirrorView, request: PullRequest) -> Reading:
         self._learn(request.ours)
-        yield from pulling.pull(
-            Reading(
-                self._api,
-                self._bulk,
-                known,
-                request,
-                self.account(),
-                self._lookback,
-                dict(self._people()),
-                ours={name: self._kinds[name] for name in request.ours},
-                flags=self._flags,
-            )
+        return Reading(
+            self._api,
+            self._bulk,
+            known,
+            request,
+            self.account(),
+            self._lookback,
+            dict(self._people()),
+            ours={name: self._kinds[name] for name in request.ours},
+            flags=self._flags,
         )
 
     def install(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from connector.sandbox.hubspot.calls import Call, Reply
 from connector.sandbox.hubspot.problems import Problem, invalid, not_found
 from connector.sandbox.hubspot.schema import BadValue
-from connector.sandbox.hubspot.state import CRM_UI, Portal
+from connector.sandbox.hubspot.state import CRM_UI, Change, Portal
 
 TOKEN = "pat-na1-5a4d0000-1eaf-4000-8000-5a4db0c5ca4d"  # noqa: S105 - opens a pretend account only
 CLIENT_ID = "5a4dc11e-0000-4000-8000-000000000001"
@@ -92,3 +92,48 @@ def edit(call: Call) -> Reply:
             raise invalid(str(bad)) from bad
     contacts.write(record, values, CRM_UI)
     return Reply(200, {"contact_id": given, "updatedAt": contacts.read(record, "lastmodifieddate")})
+
+
+def restore(call: Call) -> Reply:
+    """A person takes a contact out of the recycling bin."""
+    contacts = call.portal.contacts
+    given = str(call.body().get("contact_id"))
+    record = contacts.find(int(given), archived=True) if given.isdigit() else None
+    if record is None:
+        raise not_found(f"Contact {given} is not in the recycling bin.")
+    contacts.restore(record, CRM_UI)
+    return Reply(200, {"contact_id": given})
+
+
+def associate(call: Call) -> Reply:
+    """A person associates a contact with a company or a deal, or ends that (`"removed": true`).
+
+    Both ends are told of it, and a primary association comes as a second pair; no modified date moves.
+    """
+    body, portal = call.body(), call.portal
+    other = next((name for name in ("companies", "deals") if f"{portal.objects[name].single}_id" in body), None)
+    if other is None:
+        raise invalid("Name a company_id or a deal_id.")
+    ends = []
+    for name in ("contacts", other):
+        given = str(body.get(f"{portal.objects[name].single}_id"))
+        record = portal.objects[name].find(int(given)) if given.isdigit() else None
+        if record is None:
+            raise not_found(f"{portal.objects[name].single.capitalize()} {given} does not exist.")
+        ends.append((name, record.id))
+    removed = bool(body.get("removed"))
+    (left, left_id), (right, right_id) = ends
+    primary = other == "companies" and portal.links.of(left, left_id, right)[:1] in ([], [right_id])
+    (portal.links.end if removed else portal.links.add)(left, left_id, right, right_id)
+    for is_primary in (False, True) if primary else (False,):
+        for (one, one_id), (to, to_id) in ((ends[0], ends[1]), (ends[1], ends[0])):
+            kind = f"{portal.objects[one].single}_TO_{portal.objects[to].single}".upper()
+            more = {
+                "associationType": kind,
+                "fromObjectId": one_id,
+                "toObjectId": to_id,
+                "associationRemoved": removed,
+                "isPrimaryAssociation": is_primary,
+            }
+            portal.tell(Change("associationChange", one, one_id, portal.clock(), CRM_UI, more=more))
+    return Reply(200, {"associated": not removed})

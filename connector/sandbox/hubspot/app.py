@@ -5,7 +5,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connector.sandbox import faults, wire
 from connector.sandbox.faults import FaultPlan, Trouble
-from connector.sandbox.hubspot import account
+from connector.sandbox.hubspot import account, lists
 from connector.sandbox.hubspot.calls import Call, Reply, problem_reply
 from connector.sandbox.hubspot.limits import Limits
 from connector.sandbox.hubspot.problems import Problem, missing_scope, not_found, unauthenticated
+from connector.sandbox.hubspot.replay import Replays
 from connector.sandbox.hubspot.routes import Endpoint, endpoints, scopes_needed
 from connector.sandbox.hubspot.state import Portal
 
@@ -115,13 +116,18 @@ def application(host: Host) -> ASGIApp:
         with host.portal.lock:
             return _response(Reply(200, account.state(host.portal, host.calls)))
 
-    async def edit(request: Request) -> Response:
-        raw = await request.body()
-        with host.portal.lock:
-            try:
-                return _response(account.edit(host._call(request, {}, raw)))
-            except Problem as problem:
-                return _response(problem_reply(problem))
+    def control(work: Callable[[Call], Reply]) -> Callable[[Request], Awaitable[Response]]:
+        """One of the sandbox's own controls, under the portal's lock."""
+
+        async def carry_out(request: Request) -> Response:
+            raw = await request.body()
+            with host.portal.lock:
+                try:
+                    return _response(work(host._call(request, {}, raw)))
+                except Problem as problem:
+                    return _response(problem_reply(problem))
+
+        return carry_out
 
     async def unknown(request: Request, _: Exception) -> Response:
         status = getattr(_, "status_code", 404)
@@ -131,7 +137,16 @@ def application(host: Host) -> ASGIApp:
         return _response(Reply(status, body))
 
     routes = [Route(one.path, _Served(host, one), methods=[one.method]) for one in endpoints()]
-    own = [Route("/_sandbox/state", state), Route("/_sandbox/edit", edit, methods=["POST"])]
+    replays = Replays()
+    own = [
+        Route("/_sandbox/state", state),
+        Route("/_sandbox/edit", control(account.edit), methods=["POST"]),
+        Route("/_sandbox/list", control(lists.define), methods=["POST"]),
+        Route("/_sandbox/restore", control(account.restore), methods=["POST"]),
+        Route("/_sandbox/associate", control(account.associate), methods=["POST"]),
+        Route("/_sandbox/replay", control(replays.start), methods=["POST"]),
+        Route("/_sandbox/replay", control(replays.look), methods=["GET"]),
+    ]
     app = Starlette(routes=[*routes, *own], exception_handlers={404: unknown, 405: unknown})
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:

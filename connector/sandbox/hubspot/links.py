@@ -45,6 +45,13 @@ class Links:
             if other_id not in standing:
                 standing.append(other_id)
 
+    def end(self, left: str, left_id: int, right: str, right_id: int) -> None:
+        """No longer associate two records, seen from both sides."""
+        for one, one_id, other, other_id in ((left, left_id, right, right_id), (right, right_id, left, left_id)):
+            standing = self._to.get((one, other), {}).get(one_id, [])
+            if other_id in standing:
+                standing.remove(other_id)
+
     def of(self, left: str, id_: int, right: str) -> list[int]:
         """Ids of `right` that record `id_` of `left` is associated with."""
         return self._to.get((left, right), {}).get(id_, [])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from connector.sandbox.hubspot import account, associations, events, objects, properties, writing
+from connector.sandbox.hubspot import account, associations, events, lists, objects, properties, writing
 from connector.sandbox.hubspot.calls import Call, Reply
 from connector.sandbox.hubspot.limits import Bucket
 from connector.sandbox.hubspot.state import SPELLINGS
@@ -66,6 +66,10 @@ _OTHERS: tuple[tuple[str, str | None, str | None, Handler, str], ...] = (
     (
         *("GET", "/crm/{version}/pipelines/{type}", "/crm/pipelines/{version}/{type}", properties.pipelines),
         "crm.schemas.deals.read|crm.objects.deals.read",
+    ),
+    (
+        *("GET", "/crm/{version}/lists/{id}/memberships", "/crm/lists/{version}/{id}/memberships"),
+        *(lists.memberships, "crm.lists.read"),
     ),
     ("GET", "/crm/{version}/owners", "/crm/owners/{version}", properties.owners, "crm.objects.owners.read"),
     (

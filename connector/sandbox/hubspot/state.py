@@ -79,7 +79,7 @@ class Record:
 class Change:
     """Something that happened to a record, for those who listen (webhooks)."""
 
-    kind: str  # creation | propertyChange | deletion | merge | restore | privacyDeletion
+    kind: str  # creation | propertyChange | deletion | merge | restore | privacyDeletion | associationChange
     object: str
     id: int
     at: int
@@ -321,6 +321,8 @@ class Portal:
         self.pipelines: dict[str, list[dict[str, Any]]] = {name: [] for name in OBJECTS}
         self.owners: list[dict[str, Any]] = []
         self.blocklist: set[str] = set()
+        #: list id -> contact id -> when it was added, epoch ms
+        self.lists: dict[str, dict[int, int]] = {}
         self.listeners: list[Callable[[Change], None]] = []
         self.started = clock()
 

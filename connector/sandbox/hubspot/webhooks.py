@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import requests
@@ -39,8 +39,10 @@ class Webhooks(Deliveries):
         portal_id: int,
         delays: Sequence[float] = DELAYS,
         clock: Callable[[], int] = times.now_ms,
+        faults: Mapping[str, float] | None = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__(delays)
+        super().__init__(delays, faults, seed)
         self._url, self._secret, self._portal_id = url, secret, portal_id
         self._clock = clock
 
@@ -62,6 +64,9 @@ class Webhooks(Deliveries):
             "changeSource": change.source.type,
             **change.more,
         }
+        if change.kind == "associationChange":
+            # names both ends instead
+            del event["objectId"]
         named = change.object in ("contacts", "companies", "deals")
         type_id, single = OBJECTS[change.object]
         event["subscriptionType"] = f"{single if named else 'object'}.{change.kind}"

@@ -45,6 +45,7 @@ ASSOCIATIONS = Endpoint(
     "POST", "/crm/associations/{version}/{object}/{to}/batch/read", "crm.objects.{object}.read", _ASSOCIATIONS
 )
 OCCURRENCES = Endpoint("GET", "/events/event-occurrences/{version}", "Marketing Hub Enterprise")
+MEMBERSHIPS = Endpoint("GET", "/crm/lists/{version}/{list}/memberships", "crm.lists.read")
 
 EMAIL_EVENTS = Endpoint("GET", "/email/public/v1/events", "content")
 FORMS = Endpoint("GET", "/marketing/v3/forms", "forms")
@@ -66,6 +67,7 @@ ENDPOINTS = (
     BATCH_UPDATE,
     ASSOCIATIONS,
     OCCURRENCES,
+    MEMBERSHIPS,
     EMAIL_EVENTS,
     FORMS,
     SUBMISSIONS,

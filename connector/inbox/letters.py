@@ -1,0 +1,145 @@
+"""What a person may see and do about the inbox: its figures, what was set aside, and taking somebody out."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from connector.inbox.store import add_to_totals, transaction
+
+
+def figures(connection: sqlite3.Connection, now: float | None = None) -> dict[str, Any]:
+    """bodies, waiting, dead, unreadable (counts), oldest_seconds of what waits, and totals since the beginning."""
+    now = time.time() if now is None else now
+    bodies, unreadable = connection.execute(
+        "select count(*) filter (where reason is null), count(*) filter (where reason is not null) from bodies"
+    ).fetchone()
+    waiting, dead = connection.execute(
+        "select count(*) filter (where state <> 'dead'), count(*) filter (where state = 'dead') from hints"
+    ).fetchone()
+    [oldest] = connection.execute(
+        """select min(received_at) from (select received_at from bodies where reason is null
+           union all select received_at from hints where state <> 'dead')"""
+    ).fetchone()
+    totals = {row["name"]: row["n"] for row in connection.execute("select * from totals order by name")}
+    return {
+        "bodies": bodies,
+        "waiting": waiting,
+        "dead": dead,
+        "unreadable": unreadable,
+        "oldest_seconds": 0.0 if oldest is None else round(max(0.0, now - oldest), 1),
+        "totals": totals,
+    }
+
+
+def entries(connection: sqlite3.Connection, limit: int, *, dead_only: bool = False) -> list[dict[str, Any]]:
+    """What was set aside, then what waits, the oldest first: records by id, no values."""
+    where = "where state = 'dead'" if dead_only else ""
+    hints = connection.execute(
+        f"""select id, object, object_id, kind, received_at, attempts, state, reason from hints {where}
+            order by state <> 'dead', received_at, id limit ?""",
+        [limit],
+    ).fetchall()
+    bodies = connection.execute(
+        "select id, received_at, length(body) as bytes, reason from bodies where reason is not null "
+        "order by id limit ?",
+        [limit],
+    ).fetchall()
+    found: list[dict[str, Any]] = [
+        {
+            "id": f"b{row['id']}",
+            "what": f"a body of {row['bytes']:,} bytes",
+            "state": "unreadable",
+            "attempts": 1,
+            "received_at": _iso(row["received_at"]),
+            "reason": row["reason"],
+        }
+        for row in bodies
+    ]
+    found += [
+        {
+            "id": f"h{row['id']}",
+            "what": f"{row['object']} {row['object_id']} {row['kind']}",
+            "state": row["state"],
+            "attempts": row["attempts"],
+            "received_at": _iso(row["received_at"]),
+            "reason": row["reason"],
+        }
+        for row in hints
+    ]
+    return found[:limit]
+
+
+def retry_dead(connection: sqlite3.Connection, ids: Collection[str]) -> int:
+    """Try again what was set aside: these, or all where none is named. How many."""
+    hints, bodies = _split(ids)
+    with transaction(connection):
+        count = connection.execute(
+            f"""update hints set state = 'waiting', attempts = 0, reason = null, due_at = ?
+                where state = 'dead' {_among(hints, ids)}""",
+            [time.time(), *hints],
+        ).rowcount
+        count += connection.execute(
+            f"update bodies set reason = null where reason is not null {_among(bodies, ids)}", bodies
+        ).rowcount
+    return count
+
+
+def drop(connection: sqlite3.Connection, ids: Collection[str]) -> int:
+    """Give up what was set aside: these, or all where none is named. How many; they count as lost."""
+    hints, bodies = _split(ids)
+    with transaction(connection):
+        count = connection.execute(f"delete from hints where state = 'dead' {_among(hints, ids)}", hints).rowcount
+        count += connection.execute(
+            f"delete from bodies where reason is not null {_among(bodies, ids)}", bodies
+        ).rowcount
+        add_to_totals(connection, lost=count)
+    return count
+
+
+def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses: Sequence[str]) -> int:
+    """Take a person out: hints about the contact, and every body that names it. How many rows.
+
+    Bodies that wait to be read hold values of others too: of those, what they tell of others is repaired by the
+    next poll. Afterwards the file is written anew.
+    """
+    tokens = [re.escape(one.lower()) for one in (*contact_ids, *addresses)]
+    if not tokens:
+        return 0
+    named = re.compile(rf"(?<![\w.@+-])(?:{'|'.join(tokens)})(?![\w@-])".encode())
+    with transaction(connection):
+        ids = ", ".join("?" * len(contact_ids))
+        removed = connection.execute(
+            f"""delete from hints where object = 'contact' and object_id in ({ids})
+                or exists (select 1 from json_each(others) where value in ({ids}))""",
+            [*contact_ids, *contact_ids],
+        ).rowcount
+        for row in connection.execute("select id, body from bodies").fetchall():
+            if named.search(row["body"].lower()):
+                removed += connection.execute("delete from bodies where id = ?", [row["id"]]).rowcount
+        add_to_totals(connection, erased=removed)
+    connection.execute("vacuum")
+    for _ in range(50):
+        if connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0:
+            break
+        time.sleep(0.1)
+    return removed
+
+
+def _split(ids: Collection[str]) -> tuple[list[int], list[int]]:
+    """Numbers of hints and of bodies. What is neither names nothing."""
+    numbers: dict[str, list[int]] = {"h": [], "b": []}
+    for one in ids:
+        if one[:1] in numbers and one[1:].isascii() and one[1:].isdigit():
+            numbers[one[:1]].append(int(one[1:]))
+    return numbers["h"], numbers["b"]
+
+
+def _among(numbers: Sequence[int], ids: Collection[str]) -> str:
+    return f"and id in ({', '.join('?' * len(numbers))})" if ids else ""
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,224 @@
+"""Working the inbox off: bodies become hints, hints are taken, settled, tried again, and at last set aside."""
+
+import json
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from connector.errors import BadPayload
+from connector.inbox.store import add_to_totals, connect, transaction
+from connector.platform import Hint, Receiver
+
+log = logging.getLogger(__name__)
+
+#: Bodies read in one transaction.
+BODIES = 64
+#: Keys are kept longer than any platform goes on delivering (24 hours), unreadable bodies for a week.
+KEEP_KEYS_SECONDS, KEEP_UNREADABLE_SECONDS = 3 * 86_400, 7 * 86_400
+#: Seconds before the first repeat, doubled each time up to the last.
+FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
+#: From so many attempts on a record is tried alone, so that a bad one does not take others with it.
+ALONE_AFTER = 2
+
+
+class Inbox:
+    """For one worker: its own connection, one thread at a time."""
+
+    def __init__(self, folder: Path, receivers: Mapping[str, Receiver], attempts: int = 8) -> None:
+        self._connection = connect(folder)
+        self._receivers, self._attempts = receivers, attempts
+        self._swept = 0.0
+        with transaction(self._connection):
+            self._connection.execute("update hints set state = 'waiting' where state = 'held'")
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._connection.close()
+
+    def read(self, now: float | None = None) -> int:
+        """Make hints of the bodies that wait, as many as go into one transaction; how many bodies it were."""
+        now = time.time() if now is None else now
+        rows = self._connection.execute(
+            "select id, source, received_at, body from bodies where reason is null order by id limit ?", [BODIES]
+        ).fetchall()
+        if not rows:
+            self._sweep(now)
+            return 0
+        hints: dict[str, tuple[str, float, Hint]] = {}
+        events, done, unreadable = 0, [], []
+        for row in rows:
+            receiver = self._receivers.get(row["source"])
+            try:
+                if receiver is None:
+                    raise BadPayload("there is no receiver for it in the settings any more")
+                found = receiver.hints(row["body"])
+            except BadPayload as error:
+                unreadable.append((str(error), row["id"]))
+                continue
+            done.append((row["id"],))
+            events += len(found)
+            for hint in found:
+                hints.setdefault(hint.key, (row["source"], row["received_at"], hint))
+        with transaction(self._connection):
+            fresh = self._unseen(hints, now)
+            self._connection.executemany(_ADD, [_row(*hints[key]) for key in fresh])
+            self._connection.executemany("delete from bodies where id = ?", done)
+            self._connection.executemany("update bodies set reason = ? where id = ?", unreadable)
+            add_to_totals(
+                self._connection, events=len(fresh), duplicates=events - len(fresh), unreadable=len(unreadable)
+            )
+        return len(rows)
+
+    def _unseen(self, hints: Collection[str], now: float) -> list[str]:
+        """Those keys that were never met, in their order; they are met now."""
+        new = {
+            row[0]
+            for row in self._connection.execute(
+                "insert into seen select value, ? from json_each(?) where true "
+                "on conflict do nothing returning key",
+                [now, json.dumps(list(hints))],
+            ).fetchall()
+        }
+        return [key for key in hints if key in new]
+
+    def due(
+        self, limit: int, *, window: float = 0.0, leave: Collection[str] = (), now: float | None = None
+    ) -> list[Hint]:
+        """Hints whose time has come, of at most `limit` records, in the order in which things happened.
+
+        A record that changed within the last `window` seconds may wait for more. `leave` names kinds that are not
+        wanted now.
+        """
+        now = time.time() if now is None else now
+        wanted = "state = 'waiting' and due_at <= ? and kind not in (select value from json_each(?))"
+        given = [now - window, json.dumps(list(leave))]
+        first = self._connection.execute(
+            f"select object, object_id, attempts from hints where {wanted} order by due_at, id limit 1", given
+        ).fetchone()
+        if first is None:
+            return []
+        if first["attempts"] >= ALONE_AFTER:
+            rows = self._connection.execute(
+                f"select * from hints where {wanted} and object = ? and object_id = ? order by occurred_at, id",
+                [*given, first["object"], first["object_id"]],
+            )
+        else:
+            rows = self._connection.execute(
+                f"""with records as (
+                        select object, object_id, min(due_at) as due from hints
+                        where {wanted} and attempts < {ALONE_AFTER} group by 1, 2 order by due limit ?)
+                    select h.* from hints h join records using (object, object_id)
+                    where {wanted} order by occurred_at, id""",
+                [*given, limit, *given],
+            )
+        return [_hint(row) for row in rows.fetchall()]
+
+    def settle(
+        self,
+        hints: Sequence[Hint],
+        *,
+        left: Collection[str] = (),
+        hold: bool = False,
+        reason: str | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Done with these; those whose keys are `left` are tried again later, and set aside after too many times.
+
+        A record that changed again in the meantime has another key now, and stays. `hold`: they are to be looked
+        at once more when the job under way has ended (`release`).
+        """
+        now = time.time() if now is None else now
+        again = set(left)
+        done = [(hint.key,) for hint in hints if hint.key not in again]
+        with transaction(self._connection):
+            if hold:
+                self._connection.executemany("update hints set state = 'held' where key = ?", done)
+            else:
+                self._connection.executemany("delete from hints where key = ?", done)
+            dead = 0
+            for key in again:
+                row = self._connection.execute("select id, attempts from hints where key = ?", [key]).fetchone()
+                if row is None:
+                    continue
+                attempts = row["attempts"] + 1
+                state = "dead" if attempts >= self._attempts else "waiting"
+                dead += state == "dead"
+                self._connection.execute(
+                    "update hints set attempts = ?, state = ?, reason = ?, due_at = ? where id = ?",
+                    [attempts, state, reason, now + _wait(attempts), row["id"]],
+                )
+            add_to_totals(self._connection, handled=len(done), dead=dead)
+        if dead:
+            log.error("%d changes were set aside after %d attempts: leadlight inbox list", dead, self._attempts)
+
+    def release(self) -> None:
+        """What was held until the end of a job waits again."""
+        with transaction(self._connection):
+            self._connection.execute("update hints set state = 'waiting' where state = 'held'")
+
+    def waiting(self) -> bool:
+        """Whether there is anything to read or to handle, now or later."""
+        query = (
+            "select exists (select 1 from bodies where reason is null) "
+            "or exists (select 1 from hints where state = 'waiting')"
+        )
+        return bool(self._connection.execute(query).fetchone()[0])
+
+    def _sweep(self, now: float) -> None:
+        """Once an hour: keys that nobody will deliver again, and bodies that stayed unreadable."""
+        if now - self._swept < 3600:
+            return
+        self._swept = now
+        with transaction(self._connection):
+            self._connection.execute("delete from seen where at < ?", [now - KEEP_KEYS_SECONDS])
+            lost = self._connection.execute(
+                "delete from bodies where reason is not null and received_at < ?", [now - KEEP_UNREADABLE_SECONDS]
+            ).rowcount
+            add_to_totals(self._connection, lost=lost)
+
+
+_ADD = """
+insert into hints (source, object, object_id, kind, key, property, others, occurred_at, received_at, due_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (source, object, object_id, kind) do update set
+    key = excluded.key, property = excluded.property, occurred_at = max(occurred_at, excluded.occurred_at),
+    received_at = case when state = 'waiting' then min(received_at, excluded.received_at)
+                       else excluded.received_at end,
+    others = case when excluded.others = '[]' then others else
+        (select json_group_array(distinct value) from (
+            select value from json_each(hints.others) union all select value from json_each(excluded.others))) end,
+    due_at = case when state = 'waiting' and attempts > 0 then due_at else excluded.due_at end,
+    attempts = case when state = 'dead' then 0 else attempts end, state = 'waiting', reason = null
+"""
+
+
+def _row(source: str, received_at: float, hint: Hint) -> tuple[object, ...]:
+    occurred = hint.occurred_at.replace(tzinfo=UTC).timestamp()
+    others = json.dumps(list(hint.others))
+    return (
+        source,
+        hint.object,
+        hint.object_id,
+        hint.kind,
+        hint.key,
+        hint.property,
+        others,
+        occurred,
+        received_at,
+        received_at,
+    )
+
+
+def _hint(row: sqlite3.Row) -> Hint:
+    occurred = datetime.fromtimestamp(row["occurred_at"], UTC).replace(tzinfo=None)
+    others = tuple(json.loads(row["others"]))
+    return Hint(row["object"], row["object_id"], row["kind"], occurred, row["key"], row["property"], others)
+
+
+def _wait(attempts: int) -> float:
+    seconds: float = min(FIRST_WAIT * 2 ** (attempts - 1), LONGEST_WAIT)
+    return seconds * (1 + 0.25 * random.random())  # noqa: S311 - no secret hangs on it

@@ -1,0 +1,315 @@
+"""Rescore: contacts that changed are read again, computed by themselves, and what differs is written, in seconds.
+
+Many calls belong to one run, so that a run is an hour of them and not one: it stands in `runs` once, is rolled
+back as one, and shares its day's caps with the others (`day`). Who is rescored is the contact that changed; what
+its change means for colleagues at the same company is for the next poll or sync to find.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from connector.errors import BadSetting, Refused
+from connector.jobs import day, discipline
+from connector.jobs.eligibility import scoring_choices
+from connector.jobs.erase import erase_people
+from connector.jobs.hinted import Hinted, sort
+from connector.jobs.install import ensure_installed
+from connector.jobs.pull import pull, request
+from connector.jobs.push import add_marks, differ, passed_names, planned_rows, wanted_on
+from connector.jobs.run import Run, present
+from connector.jobs.score import Scored
+from connector.jobs.sending import Pushed, chunks, recover, send
+from connector.jobs.train import Trained, standing
+from connector.jobs.withhold import keep_arms
+from connector.mirror.excerpt import OWN
+from connector.mirror.sql import first, texts
+from connector.platform import Asked, Hint, Page, PullRequest, Readable
+from scoring.decisions import decide
+from scoring.engine import literal
+
+#: Contacts of a poll that are computed in one go.
+POLL_BATCH = 1000
+
+#: How far a platform's clock may be ahead of ours: what it dated later than our present counts all the same.
+_AHEAD = timedelta(minutes=10)
+
+_ABOUT, _FRESH = "rescored_about", "rescored_fresh"
+
+
+@dataclass
+class Done:
+    """What one call came to. `left`: contacts whose hints are to be tried again."""
+
+    about: set[str] = field(default_factory=set)
+    pushed: Pushed = field(default_factory=Pushed)
+    gone: set[str] = field(default_factory=set)
+    left: list[str] = field(default_factory=list)
+    scored: int = 0
+    reasons: list[str] = field(default_factory=list)
+    #: Milliseconds by step.
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = round(self.spent.get(name, 0.0) + 1000 * (time.perf_counter() - started), 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "contacts": len(self.about),
+            "scored": self.scored,
+            "changed": self.pushed.changed,
+            "values": self.pushed.values,
+            "unchanged": self.pushed.unchanged,
+            "held": self.pushed.held,
+            "failed": self.pushed.failed,
+            "gone": len(self.gone) + self.pushed.skipped,
+            "reasons": list(dict.fromkeys(self.reasons)),
+            "milliseconds": dict(self.spent),
+        }
+
+
+def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
+    """Follow hints up. JSON: contacts, scored, changed, values, unchanged, held, failed, gone, erased; `left`:
+    keys of hints to be tried again; `elsewhere`: hints that the next poll follows up; reasons; milliseconds by
+    step.
+
+    Stopped anywhere and called again with the same hints, it ends the same. Raises TryLater (all hints are to be
+    tried again) when the platform cannot be reached, BadSetting for a platform that has no webhooks.
+    """
+    if not isinstance(run.platform, Readable):
+        raise BadSetting(f"{run.platform.name} gives no single contacts: there is nothing to rescore.")
+    told, done = sort(hints), Done()
+    erased: dict[str, Any] = {"erased": 0}
+    if _ready(run, done):
+        asked = [one for key, one in told.asked.items() if not run.mirror.erased.has_contact(key)]
+        with done.step("read"):
+            _read(run, run.platform, asked, done)
+        _renew(run, done, webhook=True)
+        erased = _erase(run, told, done)
+    return {**done.to_json(), **erased, "left": told.keys_of(done.left), "elsewhere": told.elsewhere}
+
+
+def poll(run: Run) -> dict[str, Any]:
+    """What no webhook tells (calculated properties, forms, opens, page views, companies, deals), and the gap after
+    an outage: pull what is new and rescore whom it concerns. JSON as `rescore`, with `pulled` (rows by table)."""
+    total, pulled = Done(), {}
+    if _ready(run, total):
+        with total.step("read"):
+            pulled = dict(pull(run).rows)
+        news = run.mirror.connection.execute("select distinct contact_id from store.news order by 1").fetchall()
+        for part in chunks([row[0] for row in news], POLL_BATCH):
+            total.about = set(part)
+            _renew(run, total, webhook=False)
+        total.about = {row[0] for row in news}
+    return {**total.to_json(), "pulled": pulled}
+
+
+def _ready(run: Run, done: Done) -> bool:
+    """Settle what a run that died left open, or a call of this run that failed. Without a first sync there is
+    nothing to go by."""
+    if not run.mirror.has_contacts() or run.mirror.known.cursor("properties") is None:
+        done.reasons.append("Nothing was pulled yet: run `leadlight sync` once.")
+        return False
+    if not run.kept.get("settled"):
+        recover(run)
+        run.kept["settled"] = True
+    return True
+
+
+def _read(run: Run, platform: Readable, asked: Sequence[Asked], done: Done) -> None:
+    """Into the mirror with them. A merge that comes to light asks for its winner in turn."""
+    done.about |= {one.contact_id for one in asked}
+    missing = {one.contact_id for one in asked}
+    for page in platform.read(run.mirror.known, _request(run), asked):
+        missing -= _named(page)
+        winners = _winners(page)
+        done.gone |= _removed(page)
+        run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
+        unread = [Asked(one, associations=True) for one in sorted(winners - done.about)]
+        if unread:
+            _read(run, platform, unread, done)
+    done.left += sorted(missing)
+
+
+def _request(run: Run) -> PullRequest:
+    if "request" not in run.kept:
+        run.kept["request"] = request(run)
+    asked: PullRequest = run.kept["request"]
+    return asked
+
+
+def _named(page: Page) -> set[str]:
+    contacts = page.rows.get("contacts")
+    named = _removed(page)
+    for table in (contacts, page.echoes):
+        named |= set() if table is None else set(table["contact_id"].to_pylist())
+    return named
+
+
+def _removed(page: Page) -> set[str]:
+    removals = page.rows.get("removals")
+    return set() if removals is None else set(removals["object_id"].to_pylist())
+
+
+def _winners(page: Page) -> set[str]:
+    removals = page.rows.get("removals")
+    winners = set() if removals is None else {one for one in removals["merged_into"].to_pylist() if one}
+    return winners - _named(page)
+
+
+def _renew(run: Run, done: Done, *, webhook: bool) -> None:
+    """Compute those of `done.about` that have new rows, and write what differs on all of them."""
+    trained = standing(run)
+    if not trained.models:
+        done.reasons.append("No model fits the goal and the settings as they stand: the next sync trains one.")
+        return
+    _table(run, _ABOUT, texts(done.about))
+    _table(run, _FRESH, f"select distinct contact_id from store.news where contact_id in (from {_ABOUT})")
+    as_of = _instant(run)
+    with done.step("compute"):
+        done.scored += compute(run, trained, as_of, _FRESH)
+    batch = run.at(as_of, _ABOUT)
+    scored = Scored(trained, _standing_values(run, trained), 0)
+    try:
+        names = passed_names(batch, scored)
+    except Refused as refusal:
+        done.reasons.append(str(refusal))
+        return
+    with done.step("plan"):
+        rows = _plan(batch, scored, names, done, webhook=webhook)
+    if rows.num_rows:
+        with done.step("write"):
+            _write(batch, scored, rows, done)
+
+
+def _standing_values(run: Run, trained: Trained) -> pa.Table:
+    """What was last computed for the contacts, with a column for every property of the models: one that nobody of
+    them has is cleared where it stands."""
+    found = run.mirror.predictions(_ABOUT)
+    for task in run.tasks():
+        for name in task.names(run.settings.prefix).values() if task.key in trained.models else ():
+            if name not in found.column_names:
+                found = found.append_column(name, pa.nulls(found.num_rows, pa.string()))
+    return found
+
+
+def _table(run: Run, name: str, contacts: str) -> None:
+    """A temporary table of contact ids: of a query, or of literals."""
+    rows = contacts if contacts.startswith("select") else f"select unnest([{contacts}]::varchar[])"
+    run.mirror.connection.execute(
+        f"create or replace temp table {name} as select contact_id from ({rows}) found(contact_id) "
+        "where contact_id is not null"
+    )
+
+
+def _instant(run: Run) -> datetime:
+    """Now, or just after the last change of these contacts where the platform's clock is ahead of ours."""
+    newest = first(
+        run.mirror.connection,
+        f"select max(read_modified_at) from store.contacts where contact_id in (from {_FRESH})",
+    )
+    now = present()
+    if newest is None or newest[0] is None:
+        return now
+    latest: datetime = newest[0].replace(microsecond=0) + timedelta(seconds=1)
+    return max(now, min(latest, now + _AHEAD))
+
+
+def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> int:
+    """Compute the contacts of the table `among`, keep their values, take them off the news. Returns how many."""
+    ids = [row[0] for row in run.mirror.connection.execute(f"select contact_id from {among}").fetchall()]
+    if not ids:
+        return 0
+    engine = run.mirror.excerpt(ids, as_of, text_columns=run.text_columns())
+    outputs: dict[str, tuple[pa.Table, dict[str, str]]] = {}
+    try:
+        for task in run.tasks():
+            if (model := trained.models.get(task.key)) is not None:
+                context = run.context_on(engine, as_of, task.goal)
+                outputs[task.key] = (
+                    task.predictor.score(context, model, OWN),
+                    task.names(run.settings.prefix),
+                )
+    finally:
+        engine.connection.close()
+    versions = {key: model.version for key, model in sorted(trained.models.items())}
+    versions["eligible"] = scoring_choices(run.options())
+    run.mirror.save_predictions(run.id, as_of, versions, decide(outputs), among=among)
+    return len(ids)
+
+
+def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: bool) -> pa.Table:
+    """What is to be written on the contacts, as rows for the ledger; none where a cap or a person says no."""
+    _, held = differ(batch, scored, names)
+    done.pushed.held += held
+    connection = batch.mirror.connection
+    if batch.settings.require_approval:
+        done.reasons.append(
+            "Approval is awaited (require_approval): rescoring writes nothing, the next sync plans."
+        )
+        connection.execute("delete from planned")
+    elif reasons := day.exceeded(batch, day.today(batch, batch.as_of)):
+        done.reasons += [*reasons, "Rescoring writes nothing more of this; the next sync looks at it as a whole."]
+        connection.execute("delete from planned")
+    else:
+        add_marks(batch, scored, _rescored(names) if webhook else None)
+        discipline.rank(batch)
+    planned = [row[0] for row in connection.execute("select distinct contact_id from planned").fetchall()]
+    under_way = batch.mirror.ledger.supersede(batch.id, planned, sorted(batch.mirror.running))
+    if under_way:
+        connection.execute(f"delete from planned where contact_id in ({texts(under_way)})")
+        done.left += under_way
+    [(valued,)] = connection.execute(
+        "select count(distinct contact_id) from desired where value is not null "
+        "and contact_id not in (select contact_id from planned)"
+    ).fetchall()
+    done.pushed.unchanged += max(0, valued - held - len(under_way))
+    return planned_rows(batch, scored)
+
+
+def _rescored(names: Collection[str]) -> str:
+    """SQL: contacts that a webhook had computed afresh and that hold a value; a rollback's are left alone."""
+    properties = ", ".join(map(literal, names)) or "null"
+    return (
+        f"select contact_id from desired where value is not null and property in ({properties}) "
+        f"and contact_id in (from {_FRESH}) and contact_id not in (select contact_id from store.holds)"
+    )
+
+
+def _write(batch: Run, scored: Scored, rows: pa.Table, done: Done) -> None:
+    models = scored.trained.models
+    versions = tuple(sorted(model.version for model in models.values()))
+    keep_arms(batch)
+    if batch.kept.get("installed") != versions:
+        ensure_installed(batch, wanted_on(batch, models))
+        batch.kept["installed"] = versions
+    start = batch.mirror.ledger.next_place(batch.id)
+    batch.kept["settled"] = False
+    batch.mirror.ledger.plan_writes(batch.id, rows)
+    send(batch, done.pushed, "Rescoring", start)
+    batch.kept["settled"] = True
+
+
+def _erase(run: Run, told: Hinted, done: Done) -> dict[str, Any]:
+    """Erase who asked for it; beside another job the file cannot be rewritten, so it waits: till then the person
+    is suspended."""
+    waiting = [one for one in told.erased if not run.mirror.erased.has_contact(one)]
+    if not waiting:
+        return {"erased": 0}
+    if run.mirror.is_beside:
+        done.left += waiting
+        return {"erased": 0}
+    with done.step("erase"):
+        result = erase_people(run, waiting)
+    run.kept.clear()
+    return {"erased": len(waiting), "erasure": result}

@@ -1,0 +1,97 @@
+"""A rescoring's excerpt gives every contact the values that a scoring of everyone gives."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from pydantic import SecretStr
+
+from connector.mirror import Mirror
+from connector.mirror.excerpt import OWN
+from connector.platform import Page, PullRequest
+from connector.platforms.hubspot.platform import HubSpot
+from connector.sandbox import Rate, Sandbox, SandboxOptions
+from scoring.decisions import decide
+from scoring.engine import DuckEngine
+from scoring.goals import Goal
+from scoring.predictors import PREDICTORS
+from scoring.predictors.base import Context, Model, Options
+
+GOALS = (Goal(event="deal_won"), Goal(name="stage", event="lifecycle_stage", value="customer"))
+AS_OF = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    """A market as HubSpot tells of it, in which some contacts are one person, of whom half objected once."""
+    options = SandboxOptions(contacts=700, seed=5, search_lag=0.0, rate=Rate(100_000, 10.0))
+    with Sandbox(options) as box:
+        platform = HubSpot(SecretStr(box.token), box.base_url)
+        with Mirror.open(tmp_path_factory.mktemp("state"), platform.account()) as opened:
+            for page in platform.pull(opened.known, PullRequest(history=True)):
+                if isinstance(page, Page):
+                    opened.commit(page, run_id="run", observed_at=AS_OF)
+            platform.close()
+            # some of what people did was done by machines
+            opened.connection.execute(
+                "insert into store.machine_made select event_id, contact_id, 0.9 from store.events "
+                "where kind in ('email_open', 'email_click') and hash(event_id) % 5 = 0"
+            )
+            opened.connection.execute(
+                """insert into store.identities
+                   select 'p' || (row_number() over (order by contact_id) % 200), 'x', '1', contact_id, 'test'
+                   from store.contacts where try_cast(contact_id as bigint) % 2 = 0"""
+            )
+            opened.connection.execute(
+                """insert into store.consents
+                   select min(contact_id), 'email', 'profiling', 'denied', timestamp '2020-01-01'
+                   from store.identities where person_id < 'p5' group by person_id"""
+            )
+            yield opened
+
+
+def values(engine: DuckEngine, models: dict[str, Model], only: str | None) -> pa.Table:
+    outputs = {}
+    for predictor in PREDICTORS:
+        for goal in GOALS:
+            model = models.get(f"{predictor.name} {goal.name}")
+            if model is not None:
+                context = Context(engine, AS_OF, goal, Options())
+                names = {name: f"{name}_{goal.name}" for name in predictor.properties}
+                outputs[f"{predictor.name} {goal.name}"] = (predictor.score(context, model, only), names)
+    return decide(outputs)
+
+
+@pytest.fixture(scope="module")
+def models(mirror: Mirror) -> dict[str, Model]:
+    found = {}
+    for predictor in PREDICTORS:
+        for goal in GOALS[: 2 if predictor.name == "lead_score" else 1]:
+            found[f"{predictor.name} {goal.name}"] = predictor.train(
+                Context(mirror.engine(), AS_OF, goal, Options())
+            )
+    return found
+
+
+def test_every_value_equals_that_of_a_scoring_of_everyone(mirror: Mirror, models: dict[str, Model]) -> None:
+    whole = values(mirror.engine(), models, None)
+    assert 200 < whole.num_rows < 650
+    live = [row[0] for row in mirror.connection.execute(mirror.live_contacts_sql + " order by 1").fetchall()]
+    parts = []
+    for start in range(0, len(live), 120):
+        engine = mirror.excerpt(live[start : start + 120], AS_OF)
+        parts.append(values(engine, models, OWN))
+        engine.connection.close()
+    assert pa.concat_tables(parts).sort_by("contact_id").to_pylist() == whole.to_pylist()
+
+
+def test_an_excerpt_holds_no_more_than_it_must_and_disturbs_nothing(mirror: Mirror) -> None:
+    contacts = "select count(*) as n from contacts"
+    one = mirror.connection.execute("select min(contact_id) from store.events").fetchall()[0][0]
+    engine = mirror.excerpt([one], AS_OF)
+    around, events = engine.fetch(contacts)["n"][0].as_py(), engine.fetch("select contact_id from events")
+    engine.connection.close()
+    assert 1 <= around < 60
+    assert one in events["contact_id"].to_pylist()
+    assert mirror.engine().fetch(contacts)["n"][0].as_py() == 700
