@@ -1,7 +1,7 @@
 """Screenshots of the cards in every state: `python -m tests.cards.looks FOLDER`, after `make cards`.
 
-HubSpot's components are drawn by HubSpot alone; here plain HTML stands for them (`standins/hubspot.tsx`). Salesforce's
-component is compiled by Salesforce's compiler, the base components around it are stand-ins.
+HubSpot's components are drawn by HubSpot alone; here plain HTML stands for them (`standins/hubspot.tsx`).
+Salesforce's component is compiled by Salesforce's compiler, the base components around it are stand-ins.
 """
 
 import sys

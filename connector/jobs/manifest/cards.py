@@ -54,7 +54,9 @@ class Card:
 
     def module(self, watched: tuple[str, ...] | None = None) -> str:
         """`settings.js`. JSON is JavaScript, as long as no value may be taken for markup."""
-        text = json.dumps({**self.values, "watched": watched}, indent=2, ensure_ascii=False).replace("<", "\\u003c")
+        text = json.dumps({**self.values, "watched": watched}, indent=2, ensure_ascii=False).replace(
+            "<", "\\u003c"
+        )
         return f"{_HEAD.format(platform=self.platform)}{text};\n"
 
     @staticmethod

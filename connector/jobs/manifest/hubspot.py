@@ -148,7 +148,9 @@ def compare(settings: Settings) -> Check:
     remedy = f"Run `leadlight manifest hubspot --out {folder}`, then `hs project upload` in that folder."
     standing = {one for one, active in deployed(folder).items() if active}
     if not standing:
-        return Check("webhooks", "off", f"{folder} has no webhooks: contacts are rescored on schedule only.", remedy)
+        return Check(
+            "webhooks", "off", f"{folder} has no webhooks: contacts are rescored on schedule only.", remedy
+        )
     wanted = subscriptions(learnt(settings))
     lacking, idle = sorted(wanted - standing), sorted(standing - wanted)
     if not lacking and not idle:

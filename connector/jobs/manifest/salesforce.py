@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from connector.errors import BadSetting
 from connector.jobs.manifest.cards import Card
+from connector.jobs.manifest.permissions import NOTIFIER, permission_sets
 from connector.jobs.manifest.xml import Element, document
 from connector.platforms.salesforce.words import field_name
 from connector.settings import Settings
@@ -22,11 +23,10 @@ ROOT = "force-app/main/default"
 _CARD = f"{ROOT}/lwc/leadlightCard"
 #: Where the service hears of changes; the last part of the path is the secret.
 PATH = "/webhooks/salesforce"
-INTEGRATION, READERS, NOTIFIER = "Leadlight_Integration", "Leadlight_Card", "Leadlight_Notifier"
-_PRINCIPAL = "Leadlight-Notifier"
 #: What only an org needs that tells us of changes.
 _OF_WEBHOOKS = tuple(
-    f"{ROOT}/{part}/" for part in ("classes", "externalCredentials", "namedCredentials", "objects/Leadlight_Settings__c")
+    f"{ROOT}/{part}/"
+    for part in ("classes", "externalCredentials", "namedCredentials", "objects/Leadlight_Settings__c")
 )
 #: Fields in a message: the record is read afresh, they only date the change.
 _TOLD = ("Id", "SystemModstamp")
@@ -96,9 +96,7 @@ def project(
         notes = ("public_url is not set: no callouts, records are rescored on schedule only.",)
     if outbound_user is not None:
         secret = _outbound(settings, spec["objects"], outbound_user, version)
-        notes = (
-            f"{', '.join(sorted(secret))} hold the webhook secret in an address: .gitignore keeps them out of git.",
-        )
+        notes = (f"The webhook secret stands in {', '.join(sorted(secret))}: .gitignore keeps them out of git.",)
         files[".gitignore"] = "".join(f"/{path}\n" for path in sorted(secret))
     files |= secret
     members = _members(files)
@@ -135,65 +133,19 @@ def custom_field(one: Property, spec: Mapping[str, Any]) -> list[Element]:
         content += [("externalId", "false"), ("unique", "false")]
     if shape["type"] == "Picklist":
         values = [
-            ("value", [("fullName", value), ("default", "false"), ("label", label)]) for value, label in one.options
+            ("value", [("fullName", value), ("default", "false"), ("label", label)])
+            for value, label in one.options
         ]
-        content.append(("valueSet", [("restricted", "false"), ("valueSetDefinition", [("sorted", "false"), *values])]))
+        definition = [("sorted", "false"), *values]
+        content.append(("valueSet", [("restricted", "false"), ("valueSetDefinition", definition)]))
     return content
-
-
-def permission_sets(ours: Sequence[Property], objects: Iterable[str]) -> dict[str, list[Element]]:
-    """Leadlight_Integration writes our fields, Leadlight_Card reads them, Leadlight_Notifier may call the service."""
-    allowed = read_toml("salesforce", "permissions.toml")
-    names = [f"{of}.{field_name(one.name)}" for of in objects for one in ours]
-    return {
-        INTEGRATION: [
-            ("description", "For the user that Leadlight comes in as: reads what it learns from, writes its own fields."),
-            *(_field_permission(name, edit=True) for name in names),
-            ("hasActivationRequired", "false"),
-            ("label", "Leadlight integration"),
-            *(_object_permission(entry) for entry in allowed["objects"]),
-            *(("userPermissions", [("enabled", "true"), ("name", name)]) for name in sorted(allowed["user"])),
-        ],
-        READERS: [
-            ("description", "For everybody who is to see predictions on leads and contacts. Reads Leadlight's fields only."),
-            *(_field_permission(name, edit=False) for name in names),
-            ("hasActivationRequired", "false"),
-            ("label", "Leadlight card"),
-        ],
-        NOTIFIER: [
-            ("classAccesses", [("apexClass", "LeadlightNotifier"), ("enabled", "true")]),
-            ("description", "For users whose changes of leads and contacts are to have them scored again at once."),
-            ("externalCredentialPrincipalAccesses", [("enabled", "true"), ("externalCredentialPrincipal", _PRINCIPAL)]),
-            ("hasActivationRequired", "false"),
-            ("label", "Leadlight notifier"),
-        ],
-    }  # fmt: skip
-
-
-def _field_permission(name: str, *, edit: bool) -> Element:
-    return ("fieldPermissions", [("editable", str(edit).lower()), ("field", name), ("readable", "true")])
-
-
-def _object_permission(entry: Mapping[str, Any]) -> Element:
-    return (
-        "objectPermissions",
-        [
-            ("allowCreate", "false"),
-            ("allowDelete", "false"),
-            ("allowEdit", str(entry.get("edit", False)).lower()),
-            ("allowRead", "true"),
-            ("modifyAllRecords", "false"),
-            ("object", entry["name"]),
-            ("viewAllRecords", "true"),
-        ],
-    )
 
 
 def _outbound(settings: Settings, objects: Sequence[str], user: str, version: str) -> dict[str, str]:
     """An outbound message an object. Its address is all that it can carry a secret in. Raises BadSetting."""
     if settings.salesforce_webhook_secret is None:
         raise BadSetting(
-            "Outbound messages need LEADLIGHT_SALESFORCE_WEBHOOK_SECRET (or …_FILE): it is the end of their address."
+            "Outbound messages need LEADLIGHT_SALESFORCE_WEBHOOK_SECRET (or …_FILE): their address ends in it."
         )
     token = quote(settings.salesforce_webhook_secret.get_secret_value(), safe="")
     found = {}

@@ -14,8 +14,8 @@ from manifests import Property
 
 #: The command that brings them, for messages.
 DEPLOY = (
-    "write them with `leadlight manifest salesforce --out salesforce-app --contact-email YOU`, deploy them there with "
-    "`sf project deploy start --manifest manifest/package.xml --target-org ORG`, "
+    "write them with `leadlight manifest salesforce --out salesforce-app --contact-email YOU`, deploy them there "
+    "with `sf project deploy start --manifest manifest/package.xml --target-org ORG`, "
     "then give them to the integration user with `sf org assign permset -n Leadlight_Integration`."
 )
 

@@ -1,0 +1,190 @@
+"""The pages for administrators, walked through: each of our commands runs against a sandbox, in the page's order.
+
+What only the vendors' own tools can do is held to the shape of those commands.
+"""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manifests
+from connector.jobs.manifest.hubspot import deployed
+from connector.settings import Settings
+from tests.connector.inside import command, sandbox
+from tests.connector.portal import Portal, portal
+from tests.made_up import write_leads
+
+ROOT = Path(__file__).parents[1]
+ROWS = 1200
+#: Commands of others that the pages may show.
+VENDORS = (
+    r"hs (account auth|project (upload|delete))",
+    r"npm install -g @hubspot/cli",
+    r"sf org login web --alias \w+",
+    r"sf org assign permset -n (Leadlight_\w+) --target-org \w+( --on-behalf-of \S+@\S+)?",
+    r"sf project deploy start --manifest (manifest/\w+\.xml) --target-org \w+( --dry-run)?"
+    r"( --test-level RunSpecifiedTests --tests (\w+))?",
+    r"sf project deploy start --manifest (manifest/\w+\.xml) --post-destructive-changes (manifest/\w+\.xml) "
+    r"--target-org \w+",
+    r"openssl req -x509 -newkey rsa:2048 -nodes -days \d+ -keyout \S+ -out \S+ -subj /CN=leadlight",
+    r"chmod 600 \S+",
+)
+#: Exit codes that a page announces.
+ANNOUNCED = {("salesforce", "uninstall --yes"): 4}
+
+
+def steps(page: str) -> Iterator[list[str]]:
+    """The lines of each console block, in order."""
+    for block in re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        yield [line.removeprefix("$ ") for line in block.splitlines()]
+
+
+def page_of(platform: str) -> str:
+    return (ROOT / "docs" / f"{platform}-app.md").read_text(encoding="utf-8")
+
+
+class Walk:
+    """An administrator at work in a folder: what was exported, what was run and what came of it."""
+
+    def __init__(self, account: Portal, folder: Path) -> None:
+        self.account, self.folder = account, folder
+        self.environment: dict[str, str] = {}
+        self.ran: list[tuple[str, dict[str, Any]]] = []
+
+    def take(self, line: str, where: Path) -> Path:
+        """One line of a block; where the next one is run."""
+        words = shlex.split(line)
+        if words[0] == "cd":
+            assert (where / words[1]).is_dir(), line
+            return where / words[1]
+        if words[0] == "export":
+            self._export(*words[1].split("="))
+        elif words[0] == "leadlight":
+            self._run(words[1:])
+        else:
+            self._shape(line, where)
+        return where
+
+    def _export(self, name: str, value: str) -> None:
+        plain = name.removeprefix("LEADLIGHT_").removesuffix("_FILE").lower()
+        assert plain in Settings.model_fields, name
+        self.environment[name] = str(self._secret(plain)) if name.endswith("_FILE") else value
+
+    def _secret(self, name: str) -> Path:
+        """A file with what the sandbox has under this name."""
+        if name == "salesforce_private_key":
+            return Path(self.account.ready["private_key_file"])
+        path = self.folder / f"{name}.secret"
+        path.write_text(str(self.account.token) if name == "hubspot_token" else "made-up", encoding="utf-8")
+        return path
+
+    def _run(self, arguments: list[str]) -> None:
+        environment = {**self._address(), **self.environment}
+        code, result, err = command([*arguments, "--json"], environment, self.folder)
+        told = " ".join(arguments)
+        assert code == ANNOUNCED.get((self.account.platform, told), 0), (told, err)
+        self.ran.append((told, result))
+        if arguments[0] == "init":
+            self._set(f"{self.account.goal}\n")
+
+    def _address(self) -> dict[str, str]:
+        """Where the sandbox is, which a real account needs no telling, and what it calls the app and its user."""
+        given = self.account.environment(self.folder / ".leadlight")
+        kept = ("BASE_URL", "CLIENT_ID", "USERNAME")
+        return {name: value for name, value in given.items() if name.endswith(kept)}
+
+    def _set(self, goal: str) -> None:
+        """The goal of the made-up leads, in place of deals, of which they have none."""
+        path = self.folder / "leadlight.toml"
+        head = path.read_text(encoding="utf-8").partition("[goal]")[0]
+        path.write_text(head + goal, encoding="utf-8")
+
+    @staticmethod
+    def _shape(line: str, where: Path) -> None:
+        matches = [found for vendor in VENDORS if (found := re.fullmatch(vendor, line))]
+        assert matches, f"no command of a known shape: {line}"
+        for name in filter(None, matches[0].groups()):
+            if name.startswith("manifest/"):
+                assert (where / name).is_file(), line
+            elif name.startswith("Leadlight_"):
+                assert list((where).rglob(f"{name}.permissionset-meta.xml")), line
+
+
+def walk(account: Portal, folder: Path) -> Walk:
+    """All blocks of the platform's page, each from the administrator's own folder. Settings shown are put in."""
+    page, walking = page_of(account.platform), Walk(account, folder)
+    for block in re.split(r"(?=^```(?:console|toml)$)", page, flags=re.MULTILINE):
+        if block.startswith("```toml"):
+            shown = tomllib.loads(block.split("```")[1].removeprefix("toml\n"))
+            assert set(shown) <= set(Settings.model_fields)
+            if "hubspot_project" in shown:
+                path = folder / "leadlight.toml"
+                path.write_text(block.split("```")[1].removeprefix("toml\n") + path.read_text(), encoding="utf-8")
+        where = folder
+        for lines in steps(block):
+            for line in lines:
+                where = walking.take(line, where)
+    return walking
+
+
+def test_hubspot_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
+    leads = write_leads(tmp_path, ROWS)
+    (folder := tmp_path / "work").mkdir()
+    with sandbox(leads) as account:
+        walking = walk(account, folder)
+        state = account.contacts()
+    results = [result for told, result in walking.ran if told.startswith("manifest")]
+    assert [len(result["models"]) > 0 for result in results] == [False, True]
+    assert results[1]["subscriptions"]["active"] > results[0]["subscriptions"]["active"]
+    active = {name for (_, kind, _, name), on in deployed(folder / "hubspot-app").items() if on and name}
+    assert {"industry", "pricing_visits", "y"} <= active
+    doctors = [result for told, result in walking.ran if told == "doctor"]
+    (check,) = [check for check in doctors[-1]["checks"] if check["name"] == "webhooks"]
+    assert check["state"] == "ok", check
+    assert next(result for told, result in walking.ran if told == "sync")["pushed"]["changed"] > ROWS / 2
+    assert not any(
+        value for values in state.values() for name, value in values.items() if name[:10] == "leadlight_"
+    )
+
+
+def test_salesforce_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
+    leads = write_leads(tmp_path, ROWS)
+    (folder := tmp_path / "work").mkdir()
+    with portal("--from", str(leads), "--search-lag", "1", platform="salesforce") as account:
+        walking = walk(account, folder)
+        state = account.contacts()
+    results = [result for told, result in walking.ran if told.startswith("manifest")]
+    assert [len(result["models"]) > 0 for result in results] == [False, True, True]
+    assert account.named("industry") in results[1]["watch"]
+    assert any("workflows/Lead" in path for path in results[2]["files"])
+    assert next(result for told, result in walking.ran if told == "sync")["pushed"]["changed"] > ROWS / 2
+    assert not any(
+        value for values in state.values() for name, value in values.items() if name == "leadlight_score"
+    )
+
+
+@pytest.mark.parametrize("platform", ["hubspot", "salesforce"])
+def test_every_permission_is_explained(platform: str) -> None:
+    page = page_of(platform)
+    rows = dict(re.findall(r"^\| (`.*?) \| (.+) \|$", page, re.MULTILINE))
+    if platform == "hubspot":
+        auth = re.findall(
+            r'"((?:oauth|content|forms|crm\.|sales-)[\w.-]*)"',
+            manifests.read_tree("hubspot")["src/app/app-hsmeta.json"],
+        )
+        assert {name.partition("`")[2].partition("`")[0] for name in rows} == set(auth)
+        return
+    allowed = manifests.read_toml("salesforce", "permissions.toml")
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {*allowed["user"], *(entry["name"] for entry in allowed["objects"])} <= explained
+
+
+def test_the_pages_are_linked() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "docs/hubspot-app.md" in readme
+    assert "docs/salesforce-app.md" in readme
