@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.errors import BadPayload, Unverified
@@ -209,6 +209,12 @@ def test_what_is_no_list_of_events_is_named(body: bytes) -> None:
         HubSpotReceiver([SECRET]).hints(body)
 
 
+def test_half_a_character_in_a_property_name_is_no_trouble_of_ours() -> None:
+    text = json.dumps([{**EVENT, "propertyName": "x"}]).replace('"x"', '"\\ud800"')
+    assert len(HubSpotReceiver([SECRET]).hints(text.encode())) == 1
+
+
+@settings(deadline=None)
 @given(
     st.lists(
         st.dictionaries(

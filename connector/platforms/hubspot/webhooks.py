@@ -146,7 +146,7 @@ class HubSpotReceiver:
         if record is None or kind is None or self._is_ours(event, record, kind):
             return None
         changed = event.get("propertyName") if kind == "changed" else None
-        property_name = None if changed is None else str(changed)
+        property_name = None if changed is None else str(changed).encode(errors="replace").decode()
         object_id, others = _ends(event, record, kind)
         at = _number(event, "occurredAt")
         key = (
@@ -223,4 +223,4 @@ def _number(event: Mapping[str, Any], name: str) -> int:
 
 def _hashed(parts: Sequence[str]) -> str:
     """A key that tells nothing of the record to who reads it."""
-    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\x1f".join(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
