@@ -132,11 +132,11 @@ def custom_field(one: Property, spec: Mapping[str, Any]) -> list[Element]:
     if shape["type"] in ("Number", "Text"):
         content += [("externalId", "false"), ("unique", "false")]
     if shape["type"] == "Picklist":
-        values = [
+        values: list[Element] = [
             ("value", [("fullName", value), ("default", "false"), ("label", label)])
             for value, label in one.options
         ]
-        definition = [("sorted", "false"), *values]
+        definition: list[Element] = [("sorted", "false"), *values]
         content.append(("valueSet", [("restricted", "false"), ("valueSetDefinition", definition)]))
     return content
 
