@@ -71,6 +71,7 @@ _CREDENTIALS = {
     "hubspot": ("export LEADLIGHT_HUBSPOT_TOKEN_FILE=/path/to/a/file/with/the/key",),
     "salesforce": (
         "leadlight manifest salesforce --out salesforce-app --contact-email YOU",
+        "(cd salesforce-app && sf project deploy start --manifest manifest/package.xml --target-org YOUR_ORG)",
         "export LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE=/path/to/the/key.pem",
     ),
 }

@@ -43,7 +43,8 @@ def test_hubspot_settings_load_and_hold_the_goal(tmp_path: Path) -> None:
 def test_salesforce_settings_load_and_say_what_is_to_be_filled_in(tmp_path: Path) -> None:
     code, result, err = init(tmp_path, "--platform", "salesforce", "--goal", "deal_won", "--yes")
     assert code == 0, err
-    assert any(step.startswith("leadlight manifest salesforce") for step in result["next"])
+    assert result["next"][0].startswith("leadlight manifest salesforce")
+    assert "sf project deploy start" in result["next"][1]
     path = tmp_path / "leadlight.toml"
     text = path.read_text(encoding="utf-8")
     assert "LEADLIGHT_SALESFORCE_PRIVATE_KEY_FILE" in text

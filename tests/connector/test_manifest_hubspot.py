@@ -166,6 +166,23 @@ def test_fields_of_the_card_are_those_of_the_manifest() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("leadlight_send_weekday", r"WEEKDAYS = \[(.*?)\]"),
+        ("leadlight_send_source", r"SOURCES = \{(.*?)\};"),
+        ("leadlight_confidence", r"CONFIDENCE = \{(.*?)\};"),
+    ],
+)
+def test_the_card_has_words_for_every_option(name: str, table: str) -> None:
+    logic = (ROOT / "manifests" / "cards" / "prediction.js").read_text(encoding="utf-8")
+    found = re.search(table, logic, re.DOTALL)
+    assert found is not None
+    words = re.findall(r"^\s*(\w+):|'(\w+)'(?=,|$)", found[1], re.MULTILINE)
+    entry = next(entry for entry in properties() if entry.name == name)
+    assert {one or other for one, other in words} == {value for value, _ in entry.options}
+
+
 def test_another_prefix_is_another_name_on_the_card(tmp_path: Path) -> None:
     settings = made("hubspot", tmp_path, prefix="acme").files["src/app/cards/settings.js"]
     assert '"score": "acme_score"' in settings
