@@ -3,7 +3,8 @@
     LeadlightError
     ├── TryLater            passing trouble: wait and run again              exit 1
     │   ├── BudgetSpent     the platform's call limit; `resume_at` says when
-    │   └── PlatformDown    unavailable after all retries
+    │   ├── PlatformDown    unavailable after all retries
+    │   └── Stopped         the service was told to stop; it goes on at its next start
     ├── FixSetup            the user changes something named in the message  exit 2
     │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
     │   ├── BadCredentials  the platform refused the token
@@ -50,6 +51,10 @@ class PlatformDown(TryLater):
     def __init__(self, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
         self.request_id = request_id
+
+
+class Stopped(TryLater):
+    """The service is stopping: what was under way goes on when it starts again."""
 
 
 class FixSetup(LeadlightError):

@@ -13,7 +13,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -234,7 +235,8 @@ def utc_now() -> datetime:
 
 
 class Transport:
-    """Calls to one account of one platform. Thread-safe: each thread has its own connection."""
+    """Calls to one account of one platform. Thread-safe: a call under way has a connection of its own, which the
+    next call takes over, whatever thread it is on."""
 
     def __init__(
         self,
@@ -253,9 +255,8 @@ class Transport:
         self._token, self._auth = token, None if token is None else _Bearer(token)
         self._dialect, self._clock, self._sleep, self._timeout = dialect, clock, sleep, timeout
         self.budgets = Budgets(limits, share=share, clock=clock, ticks=ticks, sleep=sleep)
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._sessions: list[requests.Session] = []
+        self._free: list[requests.Session] = []
         self._calls: Counter[str] = Counter()
         self._ahead = timedelta(0)
 
@@ -310,16 +311,17 @@ class Transport:
     def _exchange(self, call: Call, attempt: int) -> Reply | _Answer:
         """One request: the reply, or the failure. Nothing that requests raises leaves here: it holds the URL."""
         try:
-            response = self._session().request(
-                call.method,
-                self._base_url + call.path,
-                params=call.params,
-                json=call.json,
-                data=call.data,
-                headers=call.headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
+            with self._session() as session:
+                response = session.request(
+                    call.method,
+                    self._base_url + call.path,
+                    params=call.params,
+                    json=call.json,
+                    data=call.data,
+                    headers=call.headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                )
         except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError):
             return _Answer(Failure("unsent", repeatable=call.repeatable, attempt=attempt))
         except requests.exceptions.RequestException:
@@ -383,27 +385,34 @@ class Transport:
             return self.budgets.midnight()
         return self._clock() + timedelta(seconds=failure.retry_after or 60)
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.auth = self._auth
-            session.headers["Accept"] = "application/json"
-            # Proxies of the environment are for the way out, not for this machine.
-            session.trust_env = not is_loopback(urlsplit(self._base_url).hostname or "")
-            session.mount(self._base_url, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
-            self._local.session = session
-            with self._lock:
-                self._sessions.append(session)
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session that nobody else has. Threads come and go with every batch: connections must not."""
+        with self._lock:
+            session = self._free.pop() if self._free else None
+        session = session or self._new_session()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        with self._lock:
+            self._free.append(session)
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = self._auth
+        session.headers["Accept"] = "application/json"
+        # Proxies of the environment are for the way out, not for this machine.
+        session.trust_env = not is_loopback(urlsplit(self._base_url).hostname or "")
+        session.mount(self._base_url, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
         return session
 
     def close(self) -> None:
-        """Give up all connections."""
+        """Give up all connections that are not in use."""
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
-        self._local = threading.local()
+            while self._free:
+                self._free.pop().close()
 
 
 def _wait_of(state: tenacity.RetryCallState) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 import sqlite3
 import time
@@ -167,6 +168,12 @@ class Inbox:
             "or exists (select 1 from hints where state = 'waiting')"
         )
         return bool(self._connection.execute(query).fetchone()[0])
+
+    def next_due(self, now: float | None = None) -> float:
+        """Seconds until the next change is to be handled; infinite where none waits."""
+        now = time.time() if now is None else now
+        [at] = self._connection.execute("select min(due_at) from hints where state = 'waiting'").fetchone()
+        return math.inf if at is None else max(0.0, at - now)
 
     def _sweep(self, now: float) -> None:
         """Once an hour: keys that nobody will deliver again, and bodies that stayed unreadable."""

@@ -42,6 +42,7 @@ def pull(run: Run, *, full: bool = False) -> Pulled:
             done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
             run.progress(f"Reading {page.stream}", done[page.stream], page.total)
             last = page
+            run.pause()
     except BudgetSpent as spent:
         raise _stopped(run, spent, last) from spent
     for off in pulled.streams_off:
@@ -68,7 +69,7 @@ def _stopped(run: Run, spent: BudgetSpent, last: Page | None) -> BudgetSpent:
     budget: dict[str, Any] = {"reading": last.stream}
     [(known,)] = run.mirror.connection.execute("select count(*) from store.contacts").fetchall()
     if last.total is not None and last.total > known > 0 and isinstance(run.platform, Rationed):
-        calls = max(1, sum(run.platform.calls().values()))
+        calls = max(1, sum(run.calls().values()))
         # what a call brought so far, for a day's calls
         days = math.ceil((last.total - known) * calls / known / max(1, run.platform.allowance().a_day))
         budget |= {"read": known, "total": last.total, "days": days}

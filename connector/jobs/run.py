@@ -2,14 +2,14 @@
 
 import getpass
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connector.errors import BadSetting, Refused
+from connector.errors import BadSetting, Refused, Stopped
 from connector.jobs.eligibility import read_consent, read_filters
 from connector.mirror import Mirror
 from connector.platform import Platform
@@ -58,6 +58,11 @@ class Run:
     as_of_given: datetime | None
     started: float
     progress: Progress
+    #: Called wherever another job may be let in on the same mirror (`Mirror.beside`), and where this one may be
+    #: stopped: between two pages of a pull, between two batches of writes. What it raises ends the job.
+    pause: Callable[[], None] = lambda: None
+    #: Calls that the platform had counted before.
+    calls_before: Mapping[str, int] = field(default_factory=dict, repr=False)
     #: The table of contacts that had new rows when this run scored, None before.
     news: str | None = None
     #: The table of the contacts that this run is about, None: everyone.
@@ -89,6 +94,11 @@ class Run:
         """SQL for the ids of the live contacts that this run is about."""
         live = self.mirror.live_contacts_sql
         return live if self.among is None else f"{live} and contact_id in (select contact_id from {self.among})"
+
+    def calls(self) -> dict[str, int]:
+        """Calls made since the run began, by 'METHOD /path/template', sorted."""
+        counted = {name: n - self.calls_before.get(name, 0) for name, n in self.platform.calls().items()}
+        return {name: n for name, n in sorted(counted.items()) if n > 0}
 
     def at(self, as_of: datetime, among: str) -> "Run":
         """The same run as of another instant, about the contacts of a table, all of whom have new rows."""
@@ -299,13 +309,20 @@ def run_on(
     progress: Progress = silent,
     subject: str | None = None,
     who: str | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Iterator[Run]:
     """A run on a state that is open already: for who holds it longer than one job."""
     started = time.monotonic()
     run_id = mirror.begin_run(command, as_of, who=who or _who(), subject=subject)
-    run = Run(run_id, command, settings, platform, mirror, as_of, started, progress)
+    run = Run(
+        *(run_id, command, settings, platform, mirror, as_of, started, progress, pause),
+        calls_before=dict(platform.calls()),
+    )
     try:
         yield run
+    except Stopped:
+        run.done({"error": "Stopped"}, "stopped")
+        raise
     except Refused as refusal:
         run.done({**refusal.result, "refused": str(refusal)}, "refused")
         raise

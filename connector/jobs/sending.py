@@ -56,7 +56,12 @@ def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> No
                     _account_for(run, pushed, sent, future.result())
                 except LeadlightError as error:
                     failure = failure or error
-            run.progress(stage, pushed.changed + pushed.failed + pushed.skipped, total)
+            try:
+                run.progress(stage, pushed.changed + pushed.failed + pushed.skipped, total)
+                run.pause()
+            except LeadlightError as error:
+                # what is under way is still awaited and kept
+                failure = failure or error
     if isinstance(failure, BudgetSpent):
         done = f"{pushed.changed:,} of {total:,} contacts were written; the next run goes on with the rest."
         raise BudgetSpent(f"{failure} {done}", failure.resume_at) from failure

@@ -39,7 +39,7 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
 
 def spent(run: Run) -> dict[str, Any]:
     """What the run cost."""
-    by_endpoint = dict(sorted(run.platform.calls().items()))
+    by_endpoint = run.calls()
     return {
         "api_calls": {"total": sum(by_endpoint.values()), "by_endpoint": by_endpoint},
         "seconds": round(time.monotonic() - run.started, 1),

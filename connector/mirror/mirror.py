@@ -2,13 +2,15 @@
 
 Rows and cursor are committed together, so that a crash repeats at most one page. The file belongs to one
 process (`owner.lock`), and within it to one connection on one thread: commits, ledger and the engine that
-predictors use take turns on it. Temporary tables belong to that connection and end with it.
+predictors use take turns on it. Temporary tables belong to that connection and end with it. Other threads look at
+it beside (`reading`).
 """
 
 import json
 import os
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +19,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connector.errors import StateMismatch
+from connector.errors import Bug, StateMismatch
 from connector.mirror import views
 from connector.mirror.commit import PageCommit
+from connector.mirror.doors import Doors
 from connector.mirror.excerpt import excerpt
 from connector.mirror.known import MirrorKnown
 from connector.mirror.ledger import Ledger
@@ -32,6 +35,9 @@ from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
 from scoring.engine import DuckEngine, quoted
 from scoring.machines import suspicions
+
+#: Seconds that a look waits for a rewriting, and a rewriting for those who look.
+LOOK_WAITS, REWRITE_WAITS = 30.0, 120.0
 
 
 class Mirror:
@@ -53,12 +59,15 @@ class Mirror:
         self._main = main or self
         #: Runs of this process that have not ended.
         self.running: set[str] = set() if main is None else main.running
+        self._doors = Doors() if main is None else main._doors
         self._take(connection)
         self._run_id: str | None = None
 
     def _take(self, connection: duckdb.DuckDBPyConnection) -> None:
         #: The one connection; canonical tables are readable on it by name, storage as `store.<table>`.
         self.connection = connection
+        #: Nothing is ever run on it: other threads take theirs from it while the first is at work.
+        self._root = connection.cursor() if self._main is self else None
         self.known: Known = MirrorKnown(connection)
         self.ledger = Ledger(connection)
         self.rollbacks = Rollbacks(connection)
@@ -103,6 +112,8 @@ class Mirror:
 
     def close(self) -> None:
         """Give the folder up."""
+        if self._root is not None:
+            self._root.close()
         self.connection.close()
         if self._lock is not None:
             self._lock.release()
@@ -111,6 +122,20 @@ class Mirror:
         """The same mirror for a second job while this one's is under way, on the same thread: temporary tables and
         engines are its own, what both commit is shared. Close it before this one; it cannot be rewritten."""
         return Mirror(self.folder, None, self.connection.cursor(), self._main)
+
+    @contextmanager
+    def reading(self, seconds: float = LOOK_WAITS) -> Iterator["Mirror"]:
+        """The same mirror for a look from another thread, while any job is under way on this one: it sees what is
+        committed. Raises TryLater when the file is being rewritten for longer than so many seconds."""
+        with self._main._doors.entered(seconds):
+            root = self._main._root
+            if root is None:
+                raise Bug("A mirror without a file of its own was asked for a reader.")
+            beside = Mirror(self.folder, None, root.cursor(), self._main)
+            try:
+                yield beside
+            finally:
+                beside.connection.close()
 
     @property
     def is_beside(self) -> bool:
@@ -172,12 +197,16 @@ class Mirror:
         return excerpt(self.connection, contact_ids, naive(as_of), text_columns)
 
     def rewrite(self, account: Account) -> None:
-        """Make the file anew, without anything that was deleted. Temporary tables and engines end with it."""
-        try:
-            rewrite(self.connection, self.folder)
-        finally:
-            self.connection.close()
-            self._take(connect(self.folder, account))
+        """Make the file anew, without anything that was deleted. Temporary tables and engines end with it. Raises
+        TryLater, and leaves it as it is, when somebody looks at it for too long."""
+        with self._doors.alone(REWRITE_WAITS):
+            if self._root is not None:
+                self._root.close()
+            try:
+                rewrite(self.connection, self.folder)
+            finally:
+                self.connection.close()
+                self._take(connect(self.folder, account))
 
     def has_contacts(self) -> bool:
         """Whether any contact was ever pulled."""

@@ -3,13 +3,15 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from connector.errors import Bug, StateMismatch
+from connector.errors import Bug, StateMismatch, TryLater
 from connector.mirror import Mirror, schema
 from connector.platform import Account
 from scoring.tables import TABLES
@@ -401,3 +403,43 @@ def test_runs_are_kept_and_those_that_never_ended_are_told(tmp_path: Path) -> No
         rejected = [{"record": "leads.csv:7", "field": "created_at", "reason": "no time"}]
         assert commit(mirror, rejects=rejected) == {"rejects": 1}
         assert mirror.rejects("run").to_pylist() == [{"stream": "s", **rejected[0]}]
+
+
+def test_others_look_while_a_job_is_at_work_and_a_rewriting_waits_for_them(mirror: Mirror) -> None:
+    commit(mirror, contacts=[contact("1")])
+    with ThreadPoolExecutor(1) as pool:
+
+        def look() -> int:
+            with mirror.reading() as beside:
+                return int(fetch(beside, "select count(*) from contacts")[0][0])
+
+        mirror.connection.execute("begin")
+        mirror.connection.execute("delete from store.contacts")
+        assert pool.submit(look).result(20) == 1
+        mirror.connection.execute("commit")
+        assert pool.submit(look).result(20) == 0
+        inside, leave = threading.Event(), threading.Event()
+
+        def stay() -> None:
+            with mirror.reading():
+                inside.set()
+                leave.wait(20)
+
+        staying = pool.submit(stay)
+        assert inside.wait(20)
+        threading.Timer(0.3, leave.set).start()
+        mirror.rewrite(ACCOUNT)
+        assert staying.done() or leave.is_set()
+        assert pool.submit(look).result(20) == 0
+
+
+def test_a_look_that_stays_too_long_keeps_the_file_as_it_was(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(mirror, contacts=[contact("1")])
+    monkeypatch.setattr("connector.mirror.mirror.REWRITE_WAITS", 0.05)
+    with mirror.reading(), pytest.raises(TryLater):
+        mirror.rewrite(ACCOUNT)
+    assert fetch(mirror, "select contact_id from contacts") == [("1",)]
+    mirror.rewrite(ACCOUNT)
+    assert fetch(mirror, "select contact_id from contacts") == [("1",)]
