@@ -1,13 +1,16 @@
-"""Which platform the settings mean. A new platform is one more function and one more line here."""
+"""Which platform the settings mean, and who receives its webhooks. A new platform is one more function and one more
+line here; one with webhooks another of each."""
 
 from collections.abc import Callable, Mapping
 
 from connector.errors import BadSetting
-from connector.platform import Platform
+from connector.platform import Account, Platform, Receiver
 from connector.platforms.files.platform import FilesPlatform
 from connector.platforms.hubspot.platform import HubSpot
+from connector.platforms.hubspot.webhooks import HubSpotReceiver
 from connector.platforms.salesforce.client.auth import Credentials
 from connector.platforms.salesforce.platform import Salesforce
+from connector.platforms.salesforce.webhooks import SalesforceReceiver
 from connector.settings import Settings
 
 
@@ -81,3 +84,30 @@ def connect(settings: Settings) -> Platform:
             "To look around first: leadlight demo."
         )
     return PLATFORMS[name](settings)
+
+
+def _from_hubspot(settings: Settings, account: Account) -> Receiver | None:  # noqa: ARG001 - as receivers are made
+    secrets = settings.hubspot_client_secrets
+    if not secrets:
+        return None
+    return HubSpotReceiver(
+        secrets, public_url=settings.public_url, versions=settings.hubspot_signatures, prefix=settings.prefix
+    )
+
+
+def _from_salesforce(settings: Settings, account: Account) -> Receiver | None:
+    if settings.salesforce_webhook_secret is None and settings.salesforce_hmac_secret is None:
+        return None
+    return SalesforceReceiver(settings.salesforce_webhook_secret, settings.salesforce_hmac_secret, account.id)
+
+
+RECEIVERS: Mapping[str, Callable[[Settings, Account], Receiver | None]] = {
+    "hubspot": _from_hubspot,
+    "salesforce": _from_salesforce,
+}
+
+
+def receiver(settings: Settings, account: Account) -> Receiver | None:
+    """Who receives the webhooks of the account's platform; None where the settings hold no secret for it."""
+    make = RECEIVERS.get(account.platform)
+    return None if make is None else make(settings, account)

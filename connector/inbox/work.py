@@ -22,6 +22,9 @@ BODIES = 64
 KEEP_KEYS_SECONDS, KEEP_UNREADABLE_SECONDS = 3 * 86_400, 7 * 86_400
 #: Seconds before the first repeat, doubled each time up to the last.
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
+#: Seconds that a record which was just handled is left alone, doubled as long as it goes on changing: a storm of
+#: changes to one record costs a few readings.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: From so many attempts on a record is tried alone, so that a bad one does not take others with it.
 ALONE_AFTER = 2
 
@@ -33,6 +36,8 @@ class Inbox:
         self._connection = connect(folder)
         self._receivers, self._attempts = receivers, attempts
         self._swept = 0.0
+        #: Record -> until when it is left alone, and for how long that is.
+        self._paused: dict[tuple[str, str], tuple[float, float]] = {}
         with transaction(self._connection):
             self._connection.execute("update hints set state = 'waiting' where state = 'held'")
 
@@ -66,7 +71,7 @@ class Inbox:
                 hints.setdefault(hint.key, (row["source"], row["received_at"], hint))
         with transaction(self._connection):
             fresh = self._unseen(hints, now)
-            self._connection.executemany(_ADD, [_row(*hints[key]) for key in fresh])
+            self._connection.executemany(_ADD, [self._row(*hints[key]) for key in fresh])
             self._connection.executemany("delete from bodies where id = ?", done)
             self._connection.executemany("update bodies set reason = ? where id = ?", unreadable)
             add_to_totals(
@@ -85,6 +90,30 @@ class Inbox:
             ).fetchall()
         }
         return [key for key in hints if key in new]
+
+    def _row(self, source: str, received_at: float, hint: Hint) -> tuple[object, ...]:
+        occurred = hint.occurred_at.replace(tzinfo=UTC).timestamp()
+        others = json.dumps(list(hint.others))
+        until, _ = self._paused.get((hint.object, hint.object_id), (0.0, 0.0))
+        return (
+            *(source, hint.object, hint.object_id, hint.kind, hint.key, hint.property, others, occurred),
+            *(received_at, max(received_at, until)),
+        )
+
+    def _pause(self, hints: Sequence[Hint], now: float) -> None:
+        """Leave these records alone for a moment; longer each time, until one has been quiet for as long again."""
+        later = []
+        for record in {(hint.object, hint.object_id) for hint in hints if hint.kind == "changed"}:
+            until, last = self._paused.get(record, (0.0, 0.0))
+            pause = min(2 * last, LONGEST_PAUSE) if last and now < until + last else FIRST_PAUSE
+            self._paused[record] = (now + pause, pause)
+            later.append((now + pause, *record))
+        # what came in while they were handled
+        self._connection.executemany(
+            "update hints set due_at = max(due_at, ?) where object = ? and object_id = ? and kind = 'changed' "
+            "and state = 'waiting'",
+            later,
+        )
 
     def due(
         self, limit: int, *, window: float = 0.0, leave: Collection[str] = (), now: float | None = None
@@ -140,6 +169,7 @@ class Inbox:
                 self._connection.executemany("update hints set state = 'held' where key = ?", done)
             else:
                 self._connection.executemany("delete from hints where key = ?", done)
+            self._pause(hints, now)
             dead = 0
             for key in again:
                 row = self._connection.execute("select id, attempts from hints where key = ?", [key]).fetchone()
@@ -180,6 +210,7 @@ class Inbox:
         if now - self._swept < 3600:
             return
         self._swept = now
+        self._paused = {record: one for record, one in self._paused.items() if now < one[0] + one[1]}
         with transaction(self._connection):
             self._connection.execute("delete from seen where at < ?", [now - KEEP_KEYS_SECONDS])
             lost = self._connection.execute(
@@ -198,26 +229,10 @@ on conflict (source, object, object_id, kind) do update set
     others = case when excluded.others = '[]' then others else
         (select json_group_array(distinct value) from (
             select value from json_each(hints.others) union all select value from json_each(excluded.others))) end,
-    due_at = case when state = 'waiting' and attempts > 0 then due_at else excluded.due_at end,
+    due_at = case when state <> 'waiting' then excluded.due_at when attempts > 0 then due_at
+                  else min(due_at, excluded.due_at) end,
     attempts = case when state = 'dead' then 0 else attempts end, state = 'waiting', reason = null
 """
-
-
-def _row(source: str, received_at: float, hint: Hint) -> tuple[object, ...]:
-    occurred = hint.occurred_at.replace(tzinfo=UTC).timestamp()
-    others = json.dumps(list(hint.others))
-    return (
-        source,
-        hint.object,
-        hint.object_id,
-        hint.kind,
-        hint.key,
-        hint.property,
-        others,
-        occurred,
-        received_at,
-        received_at,
-    )
 
 
 def _hint(row: sqlite3.Row) -> Hint:

@@ -17,9 +17,10 @@ class Busy(LeadlightError):
 
 @dataclass(frozen=True)
 class Order:
-    """A job that somebody asked for; `subject` is a plan (approve) or a run (rollback)."""
+    """A job that somebody asked for; `subject` is a plan (approve) or a run (rollback). `kind` is what the pages offer
+    (`Kind`), or the name of another command that the service was given."""
 
-    kind: Kind
+    kind: str
     subject: str | None = None
 
 

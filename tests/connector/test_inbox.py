@@ -14,6 +14,7 @@ import pytest
 
 from connector import inbox as letters
 from connector.inbox import Inbox, Intake
+from connector.inbox.work import FIRST_PAUSE
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
 
 NOW = 1_800_000_000.0
@@ -84,7 +85,8 @@ def test_changes_of_one_contact_are_one_hint_and_a_later_one_outlives_the_handli
     put(tmp_path, body(event(7, 99_999, at=9)))
     read_all(box)
     box.settle([hint], now=NOW)
-    [again] = box.due(10, now=NOW)
+    assert box.due(10, now=NOW + 0.5) == []
+    [again] = box.due(10, now=NOW + FIRST_PAUSE)
     assert again.key != hint.key
     box.settle([again], now=NOW)
     assert not box.waiting()
@@ -193,3 +195,27 @@ def test_killed_while_writing_nothing_acknowledged_is_lost(tmp_path: Path) -> No
 def test_killed_ten_times_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     for number in range(10):
         killed(tmp_path / str(number))
+
+
+def test_a_record_that_never_stops_changing_is_handled_ever_more_seldom(tmp_path: Path, box: Inbox) -> None:
+    """A storm costs few readings; a second change after a quiet time waits for nothing."""
+    connection, handled = letters.connect(tmp_path), []
+    for tick in range(600):  # a minute, ten changes a second
+        now = NOW + tick / 10
+        connection.execute(
+            "insert into bodies (source, received_at, body) values ('hubspot', ?, ?)", [now, body(event(7, tick))]
+        )
+        box.read(now)
+        if found := box.due(100, window=0.25, now=now):
+            handled.append(now - NOW)
+            box.settle(found, now=now)
+    assert handled[0] < 0.5
+    assert 5 <= len(handled) <= 8
+    later = NOW + 400
+    connection.execute(
+        "insert into bodies (source, received_at, body) values ('hubspot', ?, ?)", [later, body(event(7, 9_999))]
+    )
+    connection.close()
+    box.settle(box.due(100, now=later - 200), now=later - 200)
+    box.read(later)
+    assert len(box.due(100, window=0.25, now=later + 0.3)) == 1

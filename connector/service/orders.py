@@ -1,0 +1,101 @@
+"""Orders: what the one worker is asked for, by the schedule, the dashboard or a command, and how it is doing."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connector.jobs.ended import Ended
+
+#: In the state folder: what a service that was stopped takes up again.
+JOURNAL = "order.json"
+
+#: What may be taken up again by itself. An erasure has a journal of its own, which holds whom.
+RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command of `connector.jobs.orders`, who wants it, and for the how manieth time it is tried."""
+
+    command: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    who: str = "schedule"
+    attempt: int = 1
+    #: Epoch seconds before which it is not tried.
+    not_before: float = 0.0
+
+    def again(self, at: datetime) -> "Order":
+        """The same for the next time, not before `at` (aware)."""
+        return replace(self, attempt=self.attempt + 1, not_before=at.timestamp())
+
+
+class Ticket:
+    """An order on its way. Listeners are told of progress on the worker's thread, and must not wait."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.ended: Future[Ended] = Future()
+        self.begun_at: datetime | None = None
+        self._stages: dict[str, tuple[int, int | None]] = {}
+        self._listeners: list[Callable[[str, int, int | None], None]] = []
+        self._word = threading.Lock()
+
+    def listen(self, listener: Callable[[str, int, int | None], None]) -> None:
+        """Hear of progress from now on."""
+        with self._word:
+            self._listeners.append(listener)
+
+    def tell(self, stage: str, done: int, total: int | None) -> None:
+        """How far the job is."""
+        with self._word:
+            self._stages.pop(stage, None)
+            self._stages[stage] = (done, total)
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(stage, done, total)
+
+    @property
+    def stages(self) -> list[tuple[str, int, int | None]]:
+        """Stages so far, the present one last."""
+        with self._word:
+            return [(stage, *far) for stage, far in self._stages.items()]
+
+
+class Journal:
+    """Orders that were begun or wait for their next try, on disk before they begin."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL
+
+    def keep(self, orders: Sequence[Order]) -> None:
+        """These, as far as they may be taken up again, and no others."""
+        kept = [asdict(order) for order in orders if order.command in RESUMED and not order.params.get("dry_run")]
+        if not kept:
+            self._path.unlink(missing_ok=True)
+            return
+        aside = self._path.with_name(f"{JOURNAL}.new")
+        with os.fdopen(
+            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
+            json.dump(kept, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._path)
+
+    def left(self) -> list[Order]:
+        """What a former service did not bring to its end."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [Order(**given) for given in json.loads(self._path.read_text(encoding="utf-8"))]
+        return []
+
+
+def now() -> datetime:
+    """This instant, aware."""
+    return datetime.now(UTC)

@@ -1,0 +1,56 @@
+"""The rescoring run of the service: many batches of hints, and polls, in one run of about an hour."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from connector.jobs.rescore import poll, rescore
+from connector.jobs.run import run_on
+from connector.mirror import Mirror
+from connector.platform import Hint
+from connector.service.state import State
+
+#: Seconds after which a run ends and the next begins: it is what can be rolled back as one.
+LASTS = 3600.0
+
+_COUNTED = ("contacts", "scored", "changed", "values", "unchanged", "held", "failed", "gone", "erased")
+
+
+class Rescoring:
+    """A run on the mirror, or beside a job's. Opened with the first hint, ended by `end`."""
+
+    def __init__(self, state: State, mirror: Mirror) -> None:
+        self._stack = ExitStack()
+        self._began = time.monotonic()
+        self._totals: Counter[str] = Counter()
+        self._run = self._stack.enter_context(
+            run_on(state.platform, mirror, state.settings, "rescore", who="webhooks")
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether it has lasted long enough."""
+        return time.monotonic() - self._began > LASTS
+
+    def hints(self, hints: Sequence[Hint]) -> dict[str, Any]:
+        """As `connector.jobs.rescore.rescore`."""
+        return self._counted("batches", rescore(self._run, hints))
+
+    def poll(self) -> dict[str, Any]:
+        """As `connector.jobs.rescore.poll`; never beside a job that pulls too."""
+        return self._counted("polls", poll(self._run))
+
+    def end(self) -> None:
+        """Record what it came to."""
+        self._run.done({**{name: self._totals[name] for name in _COUNTED}, **self._totals, "calls": self._calls()})
+        self._stack.close()
+
+    def _calls(self) -> int:
+        return sum(self._run.calls().values())
+
+    def _counted(self, what: str, result: dict[str, Any]) -> dict[str, Any]:
+        self._totals.update({name: result[name] for name in _COUNTED if isinstance(result.get(name), int)})
+        self._totals[what] += 1
+        return result

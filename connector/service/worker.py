@@ -1,0 +1,369 @@
+"""The one worker: orders, hints and polls take turns on the mirror, and hints come first.
+
+While an order is under way, hints are let in at its safe points (`Run.pause`): between two pages that it reads and two
+batches that it writes. They get at most every other moment, so that the order comes to its end.
+"""
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater
+from connector.inbox import Inbox
+from connector.jobs.ended import UNEXPECTED, Ended, ended_by
+from connector.jobs.orders import as_of, carry_out, subject_of
+from connector.jobs.run import run_on
+from connector.mirror import Mirror
+from connector.platform import Hint
+from connector.service.orders import Journal, Order, Ticket, now
+from connector.service.rescoring import Rescoring
+from connector.service.state import State
+from connector.service.watch import Watch
+
+log = logging.getLogger(__name__)
+
+#: Orders that hints are let in to. Beside a rollback or an uninstallation nothing may be written.
+LET_IN = frozenset({"sync", "pull", "push"})
+#: Records that one batch of rescoring takes, and seconds that a changed record waits for more to change.
+BATCH, WINDOW = 400, 0.03
+#: Seconds that a poll lets hints go first.
+PATIENCE = 60.0
+#: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
+FIRST_REST, LONGEST_REST = 2.0, 300.0
+#: How often a scheduled order is tried, and minutes between: what the platform's own trouble must not end.
+TRIES, MINUTES_BETWEEN = 5, 15
+
+
+class Worker:
+    """Has the mirror on a thread of its own. All else is safe to call from any thread."""
+
+    def __init__(self, state: State, inbox: Inbox | None, watch: Watch) -> None:
+        self._state, self._inbox, self._watch = state, inbox, watch
+        self._journal = Journal(state.folder)
+        self._orders: deque[Ticket] = deque()
+        self._later: list[Order] = []
+        self._wake = threading.Condition()
+        self._news = False
+        self._stopping = False
+        self._at_work: Ticket | None = None
+        self._last: Ticket | None = None
+        self._rescoring: Rescoring | None = None
+        self._rest = 0.0
+        self._rest_until = 0.0
+        self._let_in_from = 0.0
+        self._poll_since: float | None = None
+        self._changes = 0
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what a former service left undone."""
+        for order in self._journal.left():
+            log.info("%s goes on, which the service was stopped at", order.command)
+            self._later.append(order)
+        self._thread.start()
+
+    def order(self, order: Order) -> Ticket:
+        """Ask for a job; it comes after those that were asked for before. Raises Stopped."""
+        ticket = Ticket(order)
+        with self._wake:
+            if self._stopping:
+                raise Stopped("The service is stopping.")
+            self._orders.append(ticket)
+            self._wake.notify()
+        return ticket
+
+    def order_once(self, order: Order) -> Ticket | None:
+        """The same, unless one of that command is under way, waits, or is to be tried again: two never overlap."""
+        ticket = Ticket(order)
+        with self._wake:
+            there = [one.order for one in (self._at_work, *self._orders) if one is not None] + self._later
+            if self._stopping or any(one.command == order.command for one in there):
+                return None
+            self._orders.append(ticket)
+            self._wake.notify()
+        return ticket
+
+    def arrived(self) -> None:
+        """There is something in the inbox."""
+        with self._wake:
+            self._news = True
+            self._wake.notify()
+
+    def poll_soon(self) -> None:
+        """Look for what no webhook tells, when there is time."""
+        with self._wake:
+            if self._poll_since is None:
+                self._poll_since = time.monotonic()
+            self._wake.notify()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is at work or ready to be."""
+        return self._thread.is_alive()
+
+    @property
+    def at_work(self) -> Ticket | None:
+        """The order under way."""
+        return self._at_work
+
+    @property
+    def last(self) -> Ticket | None:
+        """The order under way, else the last one."""
+        return self._at_work or self._last
+
+    @property
+    def waiting(self) -> int:
+        """Orders that wait."""
+        return len(self._orders)
+
+    @property
+    def changes(self) -> int:
+        """Another number whenever what is in the mirror may have changed."""
+        return self._changes
+
+    def stop(self) -> None:
+        """Come to an end at the next safe point; then orders that wait are told."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end; whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - the worker outlives whatever befalls one turn
+                log.error("%s at %s", type(error).__name__, where(error))
+                self._tire()
+        self._end_rescoring()
+        for ticket in self._orders:
+            ticket.ended.set_result(ended_by(Stopped("The service is stopping: give the order again.")))
+
+    def _turn(self) -> None:
+        order = self._next_order()
+        if order is not None:
+            self._end_rescoring()
+            self._carry_out(order)
+        elif self._poll_if_due(late=PATIENCE) or self._hints(self._state) or self._poll_if_due():
+            return
+        else:
+            if self._rescoring is not None and self._rescoring.over:
+                self._end_rescoring()
+            self._sleep()
+
+    def _next_order(self) -> Ticket | None:
+        with self._wake:
+            if self._orders:
+                return self._orders.popleft()
+            due = next((one for one in self._later if one.not_before <= time.time()), None)
+            if due is not None:
+                self._later.remove(due)
+        return None if due is None else Ticket(due)
+
+    def _sleep(self) -> None:
+        """Until something arrives, or the next thing is due."""
+        until = [60.0, *(one.not_before - time.time() for one in self._later)]
+        if self._inbox is not None:
+            until.append(self._inbox.next_due() if self._rest_until <= time.monotonic() else 1.0)
+        with self._wake:
+            poll = self._poll_since is not None and time.monotonic() >= self._rest_until
+            if not (self._news or self._orders or self._stopping or poll):
+                self._wake.wait(max(0.005, min(until)))
+
+    # orders
+
+    def _carry_out(self, ticket: Ticket) -> None:
+        order = ticket.order
+        with self._wake:
+            self._at_work = ticket
+        ticket.begun_at = now()
+        self._journal.keep([order, *self._later])
+        self._watch.began(order)
+        try:
+            outcome = self._do(ticket)
+        finally:
+            self._changes += 1
+            with self._wake:
+                self._at_work, self._last = None, ticket
+            if self._inbox is not None:
+                self._inbox.release()
+        stopped = outcome.kind == "Stopped"
+        if not stopped:
+            self._try_again(order, outcome)
+            self._journal.keep(self._later)
+        ticket.ended.set_result(outcome)
+        self._watch.ended(order, outcome)
+
+    def _do(self, ticket: Ticket) -> Ended:
+        order, state = ticket.order, self._state
+        beside = _Beside(state)
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            ticket.tell(stage, done, total)
+            self._stop_here()
+
+        def pause() -> None:
+            self._stop_here()
+            if order.command in LET_IN:
+                self._let_in(beside)
+
+        try:
+            with run_on(
+                *(state.platform, state.mirror, state.settings, order.command),
+                as_of=as_of(order.params),
+                progress=tell,
+                subject=subject_of(order.command, order.params),
+                who=order.who,
+                pause=pause,
+            ) as run:
+                return carry_out(run, order.command, order.params)
+        except Exception as error:  # noqa: BLE001 - told as the command line tells it
+            found = ended_by(error)
+            if found.kind == UNEXPECTED:
+                log.error("%s: %s", order.command, found.message)
+            return found
+        finally:
+            beside.close()
+
+    def _stop_here(self) -> None:
+        if self._stopping:
+            raise Stopped("The service is stopping: it goes on with this when it starts again.")
+
+    def _try_again(self, order: Order, outcome: Ended) -> None:
+        """What the schedule ordered is tried again after passing trouble; who ordered by hand sees it and decides."""
+        if (
+            outcome.status != "failed"
+            or outcome.exit_code != 1
+            or order.who != "schedule"
+            or order.attempt >= TRIES
+        ):
+            return
+        at = now() + timedelta(minutes=MINUTES_BETWEEN)
+        if outcome.result.get("resume_at"):
+            at = max(at, datetime.fromisoformat(outcome.result["resume_at"]))
+        self._later.append(order.again(at))
+
+    # hints and polls
+
+    def _let_in(self, beside: "_Beside") -> None:
+        """Hints between two steps of an order: for at most as long as the order itself got since the last time."""
+        if time.monotonic() < self._let_in_from:
+            return
+        began = time.monotonic()
+        self._hints(self._state, beside)
+        self._let_in_from = time.monotonic() + (time.monotonic() - began)
+
+    def _hints(self, state: State, beside: "_Beside | None" = None) -> bool:
+        """One batch; whether there was one."""
+        if self._inbox is None or time.monotonic() < self._rest_until:
+            return False
+        with self._wake:
+            self._news = False
+        while self._inbox.read():
+            pass
+        hints = self._inbox.due(BATCH, window=WINDOW)
+        if not hints:
+            return False
+        try:
+            if beside is not None:
+                result = beside.rescoring().hints(hints)
+            else:
+                self._rescoring = self._rescoring or Rescoring(state, state.mirror)
+                result = self._rescoring.hints(hints)
+        except (TryLater, FixSetup) as trouble:
+            # not the records' fault: they stay as they are
+            self._tire(trouble)
+            return False
+        except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on
+            log.error("%s in rescoring at %s", type(error).__name__, where(error))
+            self._inbox.settle(hints, left=[hint.key for hint in hints], reason=type(error).__name__)
+            self._end_rescoring()
+            return True
+        self._rest = 0.0
+        self._settle(self._inbox, hints, result["left"], held=beside is not None)
+        self._changes += 1
+        self._watch.rescored(hints, result)
+        return True
+
+    def _settle(self, inbox: Inbox, hints: Sequence[Hint], left: Sequence[str], *, held: bool) -> None:
+        """An erasure cannot be done beside a job: it is kept for after it, and costs no attempt."""
+        waiting = [hint for hint in hints if held and hint.kind == "erased"]
+        kept = {hint.key for hint in waiting}
+        if waiting:
+            inbox.settle(waiting, hold=True)
+        rest = [hint for hint in hints if hint.key not in kept]
+        inbox.settle(
+            rest,
+            left=[key for key in left if key not in kept],
+            reason="another job was at it, or it was not found",
+        )
+
+    def _poll_if_due(self, late: float = 0.0) -> bool:
+        """Poll where that is due, or later than due by so many seconds: hints come first, but not for ever."""
+        with self._wake:
+            since = self._poll_since
+            if since is None or time.monotonic() < max(since + late, self._rest_until):
+                return False
+            self._poll_since = None
+        if self._state.account.platform == "files" or not self._state.mirror.has_contacts():
+            return False
+        self._rescoring = self._rescoring or Rescoring(self._state, self._state.mirror)
+        try:
+            result = self._rescoring.poll()
+        except (TryLater, FixSetup) as trouble:
+            self._tire(trouble)
+            return True
+        self._changes += 1
+        self._watch.polled(result)
+        return True
+
+    def _end_rescoring(self) -> None:
+        rescoring, self._rescoring = self._rescoring, None
+        if rescoring is not None:
+            rescoring.end()
+
+    def _tire(self, trouble: LeadlightError | None = None) -> None:
+        """Leave the platform alone for a while."""
+        self._rest = min(LONGEST_REST, max(FIRST_REST, 2 * self._rest))
+        seconds = self._rest
+        if isinstance(trouble, BudgetSpent) and trouble.resume_at is not None:
+            seconds = max(seconds, (trouble.resume_at - now()).total_seconds())
+        if trouble is not None:
+            log.warning("rescoring rests for %.0f s: %s", seconds, trouble)
+        self._rest_until = time.monotonic() + seconds
+
+
+class _Beside:
+    """Rescoring beside an order, opened with its first hint."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._opened: tuple[Mirror, Rescoring] | None = None
+
+    def rescoring(self) -> Rescoring:
+        if self._opened is None:
+            mirror = self._state.mirror.beside()
+            self._opened = (mirror, Rescoring(self._state, mirror))
+        return self._opened[1]
+
+    def close(self) -> None:
+        if self._opened is not None:
+            mirror, rescoring = self._opened
+            self._opened = None
+            rescoring.end()
+            mirror.close()
+
+
+def where(error: BaseException) -> str:
+    """File and line of each frame: all that may be told of an unexpected error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "; ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

@@ -1,0 +1,186 @@
+"""`leadlight serve` in a process of its own, in front of a pretend account that sends it webhooks."""
+
+import base64
+import hmac
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.connector.commands import workplace
+from tests.connector.portal import Portal, leadlight, portal, start, wait_for
+
+#: In the path of Salesforce's outbound messages, and what its callouts are signed with.
+PATH_SECRET, HMAC_SECRET = "in-the-path-3f8a1c", "signs-callouts-77b2"  # noqa: S105 - made up
+
+QUIET = '[serve]\nsync = ""\npoll_minutes = 60\n'
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Service:
+    """A running service, and where it keeps its state."""
+
+    account: Portal
+    folder: Path
+    port: int
+    process: "subprocess.Popen[str]"
+    #: Lines of its log so far.
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def state(self) -> Path:
+        return next((self.folder / "state").glob(f"{self.account.platform}-*"))
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, timeout=30)
+
+    def command(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+        """A command beside it, on the same settings."""
+        return leadlight([*arguments, "--json"], environment(self.account, self.folder), self.folder)
+
+    def ready(self) -> bool:
+        try:
+            return self.get("/readyz").status_code == 200
+        except requests.RequestException:
+            return False
+
+    def metric(self, name: str) -> float:
+        """A figure by its name and labels as it stands in /metrics; 0 where it does not."""
+        for line in self.get("/metrics").text.splitlines():
+            if line.rpartition(" ")[0] == name:
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What the log says of an event."""
+        found = (json.loads(line) for line in self.log if line.startswith("{"))
+        return [one for one in found if one.get("event") == name]
+
+    def kill(self, how: int = signal.SIGKILL, seconds: float = 30.0) -> int:
+        """End it; its exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(seconds)
+
+
+def environment(account: Portal, folder: Path) -> dict[str, str]:
+    given = account.environment(folder / "state")
+    if account.platform == "hubspot":
+        return given | {"LEADLIGHT_HUBSPOT_CLIENT_SECRET": str(account.ready["client_secret"])}
+    return given | {
+        "LEADLIGHT_SALESFORCE_WEBHOOK_SECRET": PATH_SECRET,
+        "LEADLIGHT_SALESFORCE_HMAC_SECRET": HMAC_SECRET,
+    }
+
+
+def webhook_path(platform: str) -> str:
+    return "/webhooks/hubspot" if platform == "hubspot" else f"/webhooks/salesforce/{PATH_SECRET}"
+
+
+@contextmanager
+def receiving(port: int, *options: str, platform: str = "hubspot") -> Iterator[Portal]:
+    """A sandbox that tells a service on this port of every change."""
+    target = f"http://127.0.0.1:{port}{webhook_path(platform)}"
+    with portal("--search-lag", "0", "--webhooks", target, *options, platform=platform) as account:
+        yield account
+
+
+@contextmanager
+def serving(
+    account: Portal, folder: Path, port: int, settings: str = QUIET, *, synced: bool = True
+) -> Iterator[Service]:
+    """The service until the block ends; `synced`: after a first sync."""
+    workplace(folder, "max_grade_moves = 1.0", account)
+    with (folder / "leadlight.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{settings}")
+    if synced and not list((folder / "state").glob("*/mirror.duckdb")):
+        code, _, err = leadlight(["sync", "--json"], environment(account, folder), folder)
+        assert code == 0, err
+    with begun(account, folder, port) as service:
+        yield service
+
+
+@contextmanager
+def begun(account: Portal, folder: Path, port: int, more: Sequence[str] = ()) -> Iterator[Service]:
+    """The service on what is in the folder."""
+    process = start(["serve", "--port", str(port), *more], environment(account, folder), folder)
+    service = Service(account, folder, port, process)
+    thread = threading.Thread(target=_read, args=(process, service.log), daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: service.ready() or process.poll() is not None, "the service")
+        assert process.poll() is None, "".join(service.log)
+        yield service
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        thread.join(5)
+
+
+def _read(process: "subprocess.Popen[str]", log: list[str]) -> None:
+    assert process.stderr is not None
+    log.extend(iter(process.stderr.readline, ""))
+
+
+def scored_at(account: Portal, contact_id: str) -> str | None:
+    value = account.contacts()[contact_id].get("leadlight_scored_at")
+    return None if value is None else str(value)
+
+
+def hubspot_events(contact_ids: Sequence[str], first: int = 1, name: str = "pricing_visits") -> bytes:
+    """A body as HubSpot posts it: one change of a property on each contact, with event ids from `first` on."""
+    now = int(time.time() * 1000)
+    return json.dumps(
+        [
+            {
+                "eventId": first + place,
+                "subscriptionId": 1,
+                "portalId": 1,
+                "appId": 7,
+                "occurredAt": now + place,
+                "subscriptionType": "contact.propertyChange",
+                "attemptNumber": 0,
+                "objectId": int(one),
+                "propertyName": name,
+                "propertyValue": str(place),
+                "changeSource": "CRM_UI",
+                "sourceId": "userId:1",
+            }
+            for place, one in enumerate(contact_ids)
+        ]
+    ).encode()
+
+
+def signed(secret: str, url: str, body: bytes, at: float | None = None) -> dict[str, str]:
+    """The headers of a HubSpot request, by the v3 rule: HMAC-SHA256 of method, URI, body and timestamp."""
+    stamp = str(int((time.time() if at is None else at) * 1000))
+    told = b"POST" + url.encode() + body + stamp.encode()
+    digest = base64.b64encode(hmac.digest(secret.encode(), told, "sha256")).decode()
+    return {
+        "content-type": "application/json",
+        "x-hubspot-signature-v3": digest,
+        "x-hubspot-request-timestamp": stamp,
+    }

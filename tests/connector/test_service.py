@@ -1,0 +1,160 @@
+"""`leadlight serve` from outside: webhooks to scores, commands beside it, stops and kills."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.connector.portal import Portal, leadlight, start, wait_for
+from tests.connector.served import (
+    QUIET,
+    Service,
+    begun,
+    environment,
+    free_port,
+    hubspot_events,
+    receiving,
+    scored_at,
+    serving,
+    signed,
+)
+from tests.made_up import write_leads
+
+ROWS = 640
+KEEN = {"pricing_visits": "14", "industry": "Software", "employees": "2000"}
+PLATFORMS = ["hubspot", "salesforce"]
+
+
+@pytest.fixture(scope="module")
+def leads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_leads(tmp_path_factory.mktemp("leads"), ROWS)
+
+
+@pytest.fixture(scope="module", params=PLATFORMS)
+def service(
+    request: pytest.FixtureRequest, leads: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    port = free_port()
+    with (
+        receiving(port, "--from", str(leads), platform=request.param) as account,
+        serving(account, tmp_path_factory.mktemp("service"), port) as running,
+    ):
+        yield running
+
+
+def a_lead(account: Portal, place: int = 0) -> str:
+    """A contact that holds a middling score."""
+    scores = {
+        key: float(values["leadlight_probability"])
+        for key, values in account.contacts().items()
+        if values.get("leadlight_score") not in (None, "")
+    }
+    return sorted(scores, key=lambda one: (scores[one], one))[len(scores) // 3 + place]
+
+
+def rescored(service: Service, contact_id: str, before: str | None, seconds: float = 60.0) -> None:
+    wait_for(
+        lambda: scored_at(service.account, contact_id) not in (None, before), f"contact {contact_id}", seconds
+    )
+
+
+def test_a_change_in_the_account_is_rescored_without_being_asked(service: Service) -> None:
+    account, lead = service.account, a_lead(service.account)
+    before = account.contacts()[lead]
+    account.edit(lead, **KEEN)
+    rescored(service, lead, before["leadlight_scored_at"])
+    after = account.contacts()[lead]
+    assert float(after["leadlight_probability"]) > float(before["leadlight_probability"])
+    code, told, _ = service.command("explain", lead)
+    assert code == 0
+    assert float(told["probability"]) == pytest.approx(float(after["leadlight_probability"]), abs=1e-4)
+
+
+def test_our_own_writes_rescore_nobody(service: Service) -> None:
+    account, lead = service.account, a_lead(service.account, 1)
+    before = scored_at(account, lead)
+    account.edit(lead, **KEEN)
+    rescored(service, lead, before)
+    time.sleep(2.0)
+    handled, calls = service.metric("leadlight_rescored_contacts_total"), account.calls()
+    time.sleep(2.0)
+    assert service.metric("leadlight_rescored_contacts_total") == handled
+    assert account.calls() == calls
+
+
+def test_a_sync_is_handed_over_and_other_commands_are_answered(service: Service) -> None:
+    code, result, err = service.command("sync")
+    assert code == 0, err
+    assert result["pushed"]["failed"] == 0
+    assert "Handed to the running service" in err
+    code, listed, err = service.command("runs")
+    assert code == 0, err
+    newest = listed["runs"][0]
+    assert (newest["run_id"], newest["command"], newest["status"]) == (result["run_id"], "sync", "done")
+    lead = a_lead(service.account)
+    code, told, _ = service.command("explain", lead)
+    assert (code, told["contact_id"]) == (0, lead)
+    code, told, _ = service.command("rollback", result["run_id"], "--dry-run")
+    assert code == 0
+    code, listed, _ = service.command("inbox", "list")
+    assert code == 0
+
+
+def test_a_second_service_is_refused_and_told_who_is_there(service: Service) -> None:
+    process = start(["serve", "--port", "0", "--json"], environment(service.account, service.folder), service.folder)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"process {service.process.pid} (serve" in err
+
+
+def test_health_and_metrics(service: Service) -> None:
+    assert service.get("/healthz").json() == {"status": "ok"}
+    assert service.get("/readyz").json() == {"ready": True, "troubles": []}
+    text = service.get("/metrics").text
+    assert "leadlight_inbox_waiting" in text
+    assert service.get("/").status_code == 200
+
+
+def test_the_log_is_json_without_anybody_in_it(service: Service) -> None:
+    lines = [one for one in service.log if one.strip()]
+    assert [one for one in lines if not one.startswith("{")] == []
+    account = service.account.contacts()
+    addresses = {str(values.get("email") or values.get("Email")) for values in account.values()} - {"None", ""}
+    assert addresses
+    text = "".join(lines).lower()
+    assert [one for one in addresses if one.lower() in text] == []
+    assert "in-the-path" not in text
+
+
+# HubSpot alone: signatures and stops
+
+
+@pytest.fixture(scope="module")
+def stopped_at(leads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, Path, int]]:
+    port = free_port()
+    with receiving(port, "--from", str(leads), "--latency-ms", "150") as account:
+        yield account, tmp_path_factory.mktemp("stops"), port
+
+
+def test_a_storm_on_one_contact_costs_a_handful_of_calls(leads: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with receiving(port, "--from", str(leads)) as account, serving(account, tmp_path, port) as service:
+        lead = a_lead(account)
+        url, secret = f"{service.url}/webhooks/hubspot", account.ready["client_secret"]
+        before, calls = scored_at(account, lead), sum(account.calls().values())
+        for number in range(100):
+            body = hubspot_events([lead] * 100, 1 + 100 * number)
+            answer = requests.post(url, data=body, headers=signed(secret, url, body), timeout=30)
+            assert answer.status_code == 200
+        account.edit(lead, **KEEN)
+        rescored(service, lead, before)
+        wait_for(lambda: service.metric("leadlight_inbox_waiting") == 0, "the inbox to be empty")
+        assert service.metric('leadlight_webhooks_total{outcome="accepted",source="hubspot"}') >= 100
+        # of each batch: a reading, a reading of definitions at times, a write
+        assert sum(account.calls().values()) - calls <= 60
