@@ -9,7 +9,8 @@
     │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
     │   ├── BadCredentials  the platform refused the token
     │   ├── MissingScope    `scope` is needed and not granted
-    │   └── StateMismatch   the state folder belongs to something else, is locked, or is newer
+    │   └── StateMismatch   the state folder belongs to something else, or is newer
+    │       └── StateHeld   another process has it
     ├── Refused             a gate, a cap or a missing approval: nothing was written   exit 3
     ├── SkipRecord          one record is bad; the rest goes on              exit 4
     ├── BadWebhook          what arrived is not for us: answer 4xx, go on
@@ -20,7 +21,9 @@
 Messages never hold secrets or personal data: a record is named by its id, a file by name and line.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 
@@ -81,6 +84,14 @@ class MissingScope(FixSetup):
 
 class StateMismatch(FixSetup):
     """The state folder is another account's, newer than this program, or in use."""
+
+
+class StateHeld(StateMismatch):
+    """Another process has the state folder; `holder` is what its lock file says (pid, command, since)."""
+
+    def __init__(self, message: str, folder: Path, holder: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.folder, self.holder = folder, holder
 
 
 class Refused(LeadlightError):

@@ -10,13 +10,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connector.errors import StateMismatch
+from connector.errors import StateHeld
 
 NAME = "owner.lock"
 
 
 class OwnerLock:
-    """Holds `<folder>/owner.lock` from its creation until `release`. Raises StateMismatch when it is held."""
+    """Holds `<folder>/owner.lock` from its creation until `release`. Raises StateHeld when it is held."""
 
     def __init__(self, folder: Path, command: str) -> None:
         self._path = folder / NAME
@@ -25,7 +25,7 @@ class OwnerLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._descriptor)
-            raise StateMismatch(_held(self._path)) from None
+            raise _held(folder) from None
         since = datetime.now(UTC).replace(microsecond=0).isoformat()
         words = json.dumps({"pid": os.getpid(), "command": command, "since": since})
         os.ftruncate(self._descriptor, 0)
@@ -48,11 +48,12 @@ def holder(folder: Path) -> dict[str, object]:
     return words if isinstance(words, dict) else {}
 
 
-def _held(path: Path) -> str:
-    who = holder(path.parent)
-    if not who:
-        return f"The state folder {path.parent} is in use by another process: wait for it to end, or stop it."
-    return (
-        f"The state folder {path.parent} is in use by process {who.get('pid')} "
-        f"({who.get('command') or 'leadlight'}, since {who.get('since')}): wait for it to end, or stop it."
+def _held(folder: Path) -> StateHeld:
+    who = holder(folder)
+    by = (
+        f"process {who.get('pid')} ({who.get('command') or 'leadlight'}, since {who.get('since')})"
+        if who
+        else "another process"
     )
+    message = f"The state folder {folder} is in use by {by}: wait for it to end, or stop it."
+    return StateHeld(message, folder, who)

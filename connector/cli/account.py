@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from connector.cli.answering import (
     chosen,
 )
 from connector.cli.asking import Yes, ask, at_terminal, confirm, somebody_decides
+from connector.cli.performing import perform
 from connector.errors import BadSetting
+from connector.jobs.ended import agreed
 from connector.settings import PLATFORM_NAMES
 
 if TYPE_CHECKING:
@@ -133,11 +135,13 @@ def doctor(
 
         leadlight doctor --platform files --mapping mapping.toml --json
     """
+    from connector.handing import deputy
     from connector.jobs.doctor import doctor as job
 
     with answering(json) as answer:
+        settings = chosen(config, platform, mapping)
         with console.watching() as progress:
-            found = job(chosen(config, platform, mapping), offline=offline, progress=progress)
+            found = job(settings, offline=offline, progress=progress, deputy=deputy(settings, console.say))
         answer.result = found.to_json()
         answer.exit_code = 0 if found.ready else 2
         console.diagnosed(answer.result)
@@ -154,12 +158,9 @@ def install(
 
         leadlight install
     """
-    from connector.jobs.install import install as job
-    from connector.jobs.run import open_run
-
-    with answering(json) as answer, open_run(chosen(config, platform, None), "install") as run:
-        answer.result = job(run, dry_run=dry_run)
-        run.done(answer.result)
+    with answering(json) as answer:
+        ended = perform(chosen(config, platform, None), "install", {"dry_run": dry_run})
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         console.installed(answer.result)
         if answer.result["conflicts"]:
             console.problem(
@@ -167,7 +168,6 @@ def install(
                 "Nothing was changed: a property of our name is somebody else's. Rename it on the platform, or "
                 "choose another prefix = … in leadlight.toml.",
             )
-            answer.exit_code = 2
 
 
 def uninstall(
@@ -187,21 +187,21 @@ def uninstall(
 
         leadlight uninstall --yes
     """
-    from connector.jobs.run import open_run
-    from connector.jobs.uninstall import look
-    from connector.jobs.uninstall import uninstall as job
+
+    def sure(removal: dict[str, Any]) -> bool:
+        console.removing(removal)
+        confirm("Clear these values and archive these properties?", yes=yes)
+        return True
 
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, None)
         if not dry_run:
             somebody_decides("This clears everything that Leadlight wrote on the platform.", yes=yes)
-        with open_run(settings, "uninstall", progress=progress) as run:
-            removal = look(run)
-            console.removing(removal.to_json())
-            if not dry_run:
-                confirm("Clear these values and archive these properties?", yes=yes)
-                job(removal)
-                console.removed(removal.to_json())
-            answer.result = removal.to_json()
-            run.done(answer.result)
-        answer.exit_code = 4 if removal.incomplete else 0
+        ended = perform(
+            settings, "uninstall", {"dry_run": dry_run}, progress=progress, ask=agreed if dry_run else sure
+        )
+        answer.result, answer.exit_code = ended.result, ended.exit_code
+        if dry_run:
+            console.removing(answer.result)
+        else:
+            console.removed(answer.result)

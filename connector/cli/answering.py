@@ -2,20 +2,18 @@
 
 import json as jsonlib
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from connector import console
-from connector.errors import BadSetting, BudgetSpent, LeadlightError, Refused
+from connector.errors import BadSetting
+from connector.jobs.ended import ended_by
 from connector.settings import PLATFORM_NAMES, Settings, load
-from scoring.errors import ModelMismatch, UsageError
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: leadlight.toml, if there).")
@@ -61,52 +59,23 @@ def answering(json: bool) -> Iterator[Answer]:
     answer = Answer({})
     try:
         yield answer
-    except Refused as refusal:
-        answer.result, answer.exit_code = {**refusal.result, "refused": str(refusal)}, refusal.exit_code
-        console.problem("Refused", str(refusal))
-    except LeadlightError as error:
-        answer.result, answer.exit_code = _failure(error), error.exit_code
-    except (UsageError, ModelMismatch) as error:
-        answer.result, answer.exit_code = _failure(error), 2
-    except KeyboardInterrupt:
-        answer.result, answer.exit_code = {"error": "interrupted"}, 1
-        console.problem("Stopped", "Nothing is lost: the next run goes on from the last committed page.")
     except Exception as error:  # noqa: BLE001 - the last line of defence: messages may hold personal data
-        where = "; ".join(
-            f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
-        )
-        answer.result, answer.exit_code = {"error": f"unexpected {type(error).__name__}"}, 1
-        console.problem("Bug", f"Unexpected {type(error).__name__} at {where}. Please report this line.")
+        _ended(answer, error)
+    except KeyboardInterrupt as error:
+        _ended(answer, error)
     if json:
         sys.stdout.write(jsonlib.dumps(answer.result, default=str) + "\n")
     if answer.exit_code:
         raise typer.Exit(answer.exit_code)
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    console.problem("Error", str(error))
-    failure: dict[str, Any] = {"error": str(error), "kind": type(error).__name__}
-    if isinstance(error, BudgetSpent):
-        failure |= {} if error.resume_at is None else {"resume_at": error.resume_at.isoformat()}
-        failure |= {} if error.budget is None else {"budget": error.budget}
-    return failure
+def _ended(answer: Answer, error: BaseException) -> None:
+    ended = ended_by(error)
+    answer.result, answer.exit_code = ended.result, ended.exit_code
+    console.problem(ended.title, ended.message)
 
 
 def chosen(config: Path | None, platform: str | None, mapping: Path | None) -> Settings:
     if platform not in (None, *PLATFORM_NAMES):
         raise BadSetting(f"--platform {platform}: known platforms are {', '.join(PLATFORM_NAMES)}.")
     return load(config, {"platform": platform, "mapping": mapping})
-
-
-def instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadSetting(
-            f"--as-of {text}: write a date or an ISO instant, such as 2026-11-22T08:00:00Z."
-        ) from None
-    if given.tzinfo is not None:
-        given = given.astimezone(UTC).replace(tzinfo=None)
-    return given.replace(microsecond=0)

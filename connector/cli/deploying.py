@@ -39,10 +39,14 @@ def manifest(
 
         leadlight manifest salesforce --out salesforce-app --contact-email ops@your-company.example --json
     """
+    from connector.handing import deputy
     from connector.jobs.manifest import Order
     from connector.jobs.manifest import manifest as job
 
     with answering(json) as answer:
         order = Order(out, stale_days, contact_email, outbound_user, force)
-        answer.result = job(load(config), platform, order)
+        settings = load(config)
+        # whose state it is, and with it who has it, depends on the platform that is asked for
+        there = settings.model_copy(update={"platform": platform})
+        answer.result = job(settings, platform, order, deputy(there, console.say))
         console.manifested(answer.result)

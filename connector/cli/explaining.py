@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from connector import console
-from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.performing import perform
 
 #: Reasons and changes that are printed; the JSON has all.
 _SHOWN = 8
@@ -31,13 +32,10 @@ def explain(
 
         leadlight explain 4711 --platform files --mapping mapping.toml --json
     """
-    from connector.jobs.explain import explain as job
-    from connector.jobs.stored import open_stored
-
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        with open_stored(settings, "explain", as_of=instant(as_of), progress=progress) as run:
-            answer.result = job(run, contact, days=days)
+        params = {"contact": contact, "days": days}
+        answer.result = perform(settings, "explain", params, progress=progress, as_of=as_of).result
         _printed(answer.result)
 
 

@@ -18,7 +18,9 @@ from connector.cli.answering import (
 )
 from connector.cli.answering import Mapping as MappingFile
 from connector.cli.asking import Yes, confirm, somebody_decides
+from connector.cli.performing import perform
 from connector.errors import BadSetting
+from connector.jobs.ended import agreed
 
 #: Kept values, and entries of a run, that a table shows.
 _SHOWN = 20
@@ -47,21 +49,16 @@ def runs(
 
         leadlight runs --audit
     """
-    from connector.jobs.history import ENTRIES, RUNS, show
-    from connector.jobs.history import runs as listing
-    from connector.jobs.run import open_mirror
-
     with answering(json) as answer:
         given = [word for word in words or () if word != "show"]
         if len(given) > 1 or (words and not given):
             raise BadSetting("leadlight runs [show] RUN: name one run.")
-        with open_mirror(chosen(config, platform, mapping), "runs") as mirror:
-            if given:
-                answer.result = show(mirror, given[0], limit or ENTRIES)
-                _print_entries(answer.result)
-            else:
-                answer.result = listing(mirror, limit or RUNS)
-                _print_runs(answer.result, audit=audit)
+        params = {"name": given[0] if given else None, "limit": limit}
+        answer.result = perform(chosen(config, platform, mapping), "runs", params).result
+        if given:
+            _print_entries(answer.result)
+        else:
+            _print_runs(answer.result, audit=audit)
 
 
 def rollback(
@@ -87,25 +84,23 @@ def rollback(
 
         leadlight rollback 20261123T031500-1a2b3c4d --yes --json
     """
-    from connector.jobs.rollback import find_target
-    from connector.jobs.rollback import rollback as job
-    from connector.jobs.run import open_run
-    from connector.jobs.sync import spent
+
+    def sure(target: dict[str, Any]) -> bool:
+        question = (
+            f"Put back what stood before run {target['of_run']} ({target['command']}): "
+            f"{target['values']:,} values on {target['contacts']:,} contacts?"
+        )
+        confirm(question, yes=yes)
+        return True
 
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
         somebody_decides("A rollback writes to the platform.", yes=yes or dry_run)
-        with open_run(settings, "rollback", progress=progress, subject=run_id) as run:
-            target = find_target(run, run_id)
-            question = (
-                f"Put back what stood before run {target.run_id} ({target.command}): "
-                f"{target.values:,} values on {target.contacts:,} contacts?"
-            )
-            confirm(question, yes=yes or dry_run)
-            answer.result = {**job(run, target, dry_run=dry_run), **spent(run)}
-            run.done(answer.result)
+        params = {"run": run_id, "dry_run": dry_run}
+        ask = agreed if yes or dry_run else sure
+        ended = perform(settings, "rollback", params, progress=progress, ask=ask)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         _print_rollback(answer.result)
-        answer.exit_code = 4 if answer.result["failed"] else 0
 
 
 def approve(
@@ -123,18 +118,11 @@ def approve(
 
         leadlight approve 3f9a1c20b7de
     """
-    from connector.jobs.approve import approve as job
-    from connector.jobs.run import open_run
-    from connector.jobs.sync import spent
-
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        with open_run(settings, "approve", progress=progress, subject=plan) as run:
-            answer.result = {**job(run, plan), **spent(run)}
-            run.done(answer.result)
-        pushed = answer.result["pushed"]
+        ended = perform(settings, "approve", {"plan": plan}, progress=progress)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         console.approved(answer.result)
-        answer.exit_code = 4 if pushed["failed"] else 0
 
 
 def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
@@ -202,4 +190,4 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
 
 
 def _time(at: Any) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}"
+    return str(at)[:19]

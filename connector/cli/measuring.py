@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from connector import console
-from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.performing import perform
 
 
 def measure(
@@ -39,20 +40,10 @@ def measure(
 
         leadlight measure --shadow
     """
-    from connector.jobs.measure import measure as job
-    from connector.jobs.pull import ensure_pulled
-    from connector.jobs.run import open_run
-    from connector.jobs.shadow import shadow_report
-
+    params = {"lift": lift, "base_rate": base_rate, "inflow": inflow, "shadow": shadow}
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        with open_run(settings, "measure", as_of=instant(as_of), progress=progress) as run:
-            ensure_pulled(run)
-            if shadow:
-                answer.result = shadow_report(run)
-            else:
-                answer.result = job(run, wanted_lift=lift, base_rate=base_rate, weekly=inflow)
-            run.done(answer.result)
+        answer.result = perform(settings, "measure", params, progress=progress, as_of=as_of).result
         for key, figures in answer.result["predictions"].items():
             console.heading(f"{key.replace('_', ' ').capitalize()}: {figures['goal']}")
             for line in _shadow_lines(figures) if shadow else _lines(figures, on=answer.result["on"]):

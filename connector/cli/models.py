@@ -8,6 +8,7 @@ from rich.table import Table
 
 from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.performing import perform
 from connector.errors import BadSetting
 
 
@@ -33,23 +34,18 @@ def models(
 
         leadlight models rollback --predictor segments --json
     """
-    from connector.jobs import models as jobs
-    from connector.jobs.stored import open_stored
-
     with answering(json) as answer:
         if action not in ("list", "promote", "rollback"):
             raise BadSetting(f"models {action}: use list, promote VERSION or rollback.")
         if (action == "promote") != (version is not None):
             raise BadSetting("models: promote, and only promote, takes a VERSION; see `leadlight models list`.")
-        with open_stored(chosen(config, platform, mapping), "models") as run:
-            if action == "list":
-                answer.result = jobs.listed(run)
-                _listed(answer.result["models"])
-                return
-            if version is not None:
-                answer.result = jobs.promote(run, version, goal)
-            else:
-                answer.result = jobs.rollback(run, predictor, goal)
+        settings = chosen(config, platform, mapping)
+        if action == "list":
+            answer.result = perform(settings, "models", {}).result
+            _listed(answer.result["models"])
+            return
+        params = {"version": version, "predictor": predictor, "goal": goal}
+        answer.result = perform(settings, "models-choose", params).result
         console.say(f"In use now: {answer.result['version']}; before: {answer.result['before']}.")
 
 

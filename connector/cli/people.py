@@ -1,13 +1,15 @@
 """What is kept of one person: to be handed out, or erased."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.performing import perform
 from connector.errors import BadSetting
+from connector.jobs.ended import agreed
 
 Contact = Annotated[str | None, typer.Argument(help="The contact's id on the platform.")]
 Email = Annotated[
@@ -33,15 +35,11 @@ def export(
 
         leadlight export --email - < address.txt
     """
-    from connector.jobs.export import export as job
-    from connector.jobs.run import open_run
-
     del json  # What was asked for is JSON, so it is printed either way.
     with answering(True) as answer:
         address = _address(contact, email)
-        with open_run(chosen(config, platform, mapping), "export") as run:
-            answer.result = job(run, contact, address)
-            run.done({"tables": {name: len(rows) for name, rows in answer.result["tables"].items()}})
+        params = {"contact": contact, "email": address}
+        answer.result = perform(chosen(config, platform, mapping), "export", params).result
 
 
 def erase(
@@ -64,30 +62,21 @@ def erase(
 
         leadlight erase --email - --yes --json < address.txt
     """
-    from connector.jobs.erase import erase as job
-    from connector.jobs.erase import prepare
-    from connector.jobs.run import open_run
-
     with answering(json) as answer:
         address = _address(contact, email)
         settings = chosen(config, platform, mapping)
         if not yes and not sys.stdin.isatty():
             raise BadSetting("Erasing cannot be undone: say --yes, as there is no terminal to ask at.")
-        with open_run(settings, "erase") as run:
-            erasure = prepare(run, contact, address)
-            if not yes and not _sure(len(erasure.person.contact_ids), len(erasure.person.addresses)):
-                answer.result = {"run_id": run.id, "erased": False}
-                run.done(answer.result, "refused")
-                return
-            answer.result = job(run, erasure)
-            run.done(answer.result)
-        traces = answer.result["proof"]["traces"]
-        answer.exit_code = 1 if traces else 0
+        params = {"contact": contact, "email": address}
+        ended = perform(settings, "erase", params, ask=agreed if yes else _sure)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
+        if ended.status == "refused":
+            return
         console.erased(answer.result)
 
 
-def _sure(contacts: int, addresses: int) -> bool:
-    asked = f"Erase {contacts} contact record(s) and {addresses} address(es) for good?"
+def _sure(whom: dict[str, Any]) -> bool:
+    asked = f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?"
     return bool(typer.confirm(asked, default=False, err=True))
 
 

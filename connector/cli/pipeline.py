@@ -1,7 +1,7 @@
 """The job and its stages: pull, train, evaluate, score, push, sync."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,10 +20,10 @@ from connector.cli.answering import (
     Resume,
     answering,
     chosen,
-    instant,
 )
+from connector.cli.performing import absolute, perform
 from connector.cli.previewing import previewing, print_preview
-from connector.errors import BadSetting, Refused
+from connector.errors import BadSetting
 
 
 def pull(
@@ -41,25 +41,12 @@ def pull(
 
         leadlight pull --platform files --mapping mapping.toml --json
     """
-    from connector.jobs.pull import pull as job
-    from connector.jobs.run import open_run
-    from connector.jobs.sync import spent
-
     with answering(json) as answer, console.watching() as progress:
-        with open_run(chosen(config, platform, mapping), "pull", progress=progress) as run:
-            pulled = job(run, full=full)
-            answer.result = {
-                "run_id": run.id,
-                "pulled": dict(pulled.rows),
-                "streams_off": pulled.streams_off_json(),
-                **({} if pulled.retention is None else {"retention": pulled.retention}),
-                **spent(run),
-            }
-            run.done(answer.result)
-            rejected = run.rejected()
+        settings = chosen(config, platform, mapping)
+        ended = perform(settings, "pull", {"full": full}, progress=progress)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         console.pulled(answer.result)
-        console.rejected(rejected)
-        answer.exit_code = 4 if rejected else 0
+        console.rejected(ended.rejected)
 
 
 def train(
@@ -77,22 +64,10 @@ def train(
 
         leadlight train --platform files --mapping mapping.toml --as-of 2026-06-30
     """
-    from connector.jobs.pull import ensure_pulled
-    from connector.jobs.run import open_run
-    from connector.jobs.train import train as job
-
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        with open_run(settings, "train", as_of=instant(as_of), progress=progress) as run:
-            ensure_pulled(run)
-            trained = job(run)
-            answer.result = {
-                "run_id": run.id,
-                "gates": trained.gates,
-                "models": {key: model.version for key, model in trained.models.items()},
-            }
-            run.done(answer.result)
-        console.gates(trained.gates)
+        answer.result = perform(settings, "train", {}, progress=progress, as_of=as_of).result
+        console.gates(answer.result["gates"])
 
 
 def evaluate(
@@ -111,19 +86,11 @@ def evaluate(
 
         leadlight evaluate --json --strict
     """
-    from connector.jobs.evaluate import evaluate as job
-    from connector.jobs.evaluate import refused
-    from connector.jobs.pull import ensure_pulled
-    from connector.jobs.run import open_run
-
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
-        with open_run(settings, "evaluate", as_of=instant(as_of), progress=progress) as run:
-            ensure_pulled(run)
-            answer.result = job(run)
-            run.done(answer.result)
+        ended = perform(settings, "evaluate", {"strict": strict}, progress=progress, as_of=as_of)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         console.evaluation(answer.result)
-        answer.exit_code = 3 if strict and refused(answer.result) else 0
 
 
 def score(
@@ -144,33 +111,14 @@ def score(
 
         leadlight score --out scores.parquet --json
     """
-    from connector.jobs.pull import ensure_pulled
-    from connector.jobs.run import open_run
-    from connector.jobs.score import marks_of, typed
-    from connector.jobs.score import score as job
-    from connector.platforms.files.results import write_table
-
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
         check_out(out)
-        with open_run(settings, "score", as_of=instant(as_of), progress=progress) as run:
-            ensure_pulled(run)
-            scored = job(run)
-            if out is not None:
-                write_table(out, typed(run, scored.computed, marks_of(run, scored.trained)))
-            answer.result = {
-                "run_id": run.id,
-                "scored": scored.contacts,
-                "rows": scored.computed.num_rows,
-                "gates": scored.trained.gates,
-                "upkeep": scored.trained.upkeep,
-                "out": None if out is None else str(out),
-            }
-            run.done(answer.result)
-            rejected = run.rejected()
-        console.gates(scored.trained.gates)
-        console.rejected(rejected)
-        answer.exit_code = 4 if rejected else 0
+        ended = perform(settings, "score", {"out": absolute(out)}, progress=progress, as_of=as_of)
+        answer.result = {**ended.result, "out": None if out is None else str(out)}
+        answer.exit_code = ended.exit_code
+        console.gates(answer.result["gates"])
+        console.rejected(ended.rejected)
 
 
 def push(
@@ -199,31 +147,14 @@ def push(
 
         leadlight push --resume
     """
-    from connector.jobs.push import PushOptions
-    from connector.jobs.push import push as job
-    from connector.jobs.run import open_run
-    from connector.jobs.score import score as compute
-    from connector.jobs.sending import recover
-    from connector.jobs.sync import spent
-
-    options = PushOptions(dry_run, limit, max_changes, max_grade_moves, resume, out)
+    params = _pushing(dry_run, limit, max_changes, max_grade_moves, resume, out)
     with answering(json) as answer, console.watching() as progress, previewing():
         settings = chosen(config, platform, mapping)
         check_out(out)
-        with open_run(settings, "push", as_of=instant(as_of), progress=progress) as run:
-            if not dry_run:
-                recover(run)
-            scored = compute(run)
-            first = {"run_id": run.id, "gates": scored.trained.gates, "dry_run": dry_run}
-            try:
-                answer.result = {**first, **job(run, scored, options), **spent(run)}
-            except Refused as refusal:
-                refusal.result = {**first, **refusal.result, **spent(run)}
-                raise
-            run.done(answer.result)
+        ended = perform(settings, "push", params, progress=progress, as_of=as_of)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         print_preview(answer.result)
         console.synced(answer.result)
-        answer.exit_code = 4 if answer.result["pushed"]["failed"] else 0
 
 
 def sync(
@@ -251,22 +182,33 @@ def sync(
 
         leadlight sync --resume
     """
-    from connector.jobs.push import PushOptions
-    from connector.jobs.run import open_run
-    from connector.jobs.sync import sync as job
-
-    options = PushOptions(dry_run, limit, max_changes, max_grade_moves, resume, out)
+    params = _pushing(dry_run, limit, max_changes, max_grade_moves, resume, out)
     with answering(json) as answer, console.watching() as progress, previewing():
         settings = chosen(config, platform, mapping)
         check_out(out)
-        with open_run(settings, "sync", as_of=instant(as_of), progress=progress) as run:
-            answer.result = {**job(run, options), "dry_run": dry_run}
-            run.done(answer.result)
-            rejected = run.rejected()
+        ended = perform(settings, "sync", params, progress=progress, as_of=as_of)
+        answer.result, answer.exit_code = ended.result, ended.exit_code
         print_preview(answer.result)
         console.synced(answer.result)
-        console.rejected(rejected)
-        answer.exit_code = 4 if rejected or answer.result["pushed"]["failed"] else 0
+        console.rejected(ended.rejected)
+
+
+def _pushing(
+    dry_run: bool,
+    limit: int | None,
+    max_changes: int | None,
+    max_grade_moves: float | None,
+    resume: bool,
+    out: Path | None,
+) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "limit": limit,
+        "max_changes": max_changes,
+        "max_grade_moves": max_grade_moves,
+        "resume": resume,
+        "out": absolute(out),
+    }
 
 
 def check_out(out: Path | None) -> None:

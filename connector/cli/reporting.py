@@ -1,14 +1,14 @@
 """The report: one file to look at, and the leads to call as CSV."""
 
-import json as jsonlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from connector import console
-from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
 from connector.cli.fairness import print_fairness
+from connector.cli.performing import perform
 
 
 def report(
@@ -40,25 +40,22 @@ def report(
 
         leadlight report --platform files --mapping mapping.toml --json
     """
-    from connector.jobs.fairness import fairness as by_group
-    from connector.jobs.report import report as job
-    from connector.jobs.report.calls import write_calls
     from connector.jobs.report.files import keep
-    from connector.jobs.stored import open_stored
     from connector.pages.rendering import report_page
 
     with answering(json) as answer, console.watching() as progress:
         settings = chosen(config, platform, mapping)
+        params = {"fairness": fairness, "calls": calls is not None}
+        found = perform(settings, "report", params, progress=progress, as_of=as_of).result
         if fairness:
-            with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
-                answer.result = {"fairness": by_group(run)}
-            print_fairness(answer.result["fairness"])
+            answer.result = found
+            print_fairness(found["fairness"])
             return
-        with open_stored(settings, "report", as_of=instant(as_of), progress=progress) as run:
-            # what the page shows is what --json says, to the last digit
-            found = jsonlib.loads(jsonlib.dumps(job(run), default=str))
-            keep(out, report_page(found))
-            listed = None if calls is None else write_calls(run, calls)
+        listed = found.pop("calls", None)
+        # what the page shows is what --json says, to the last digit
+        keep(out, report_page(found))
+        if calls is not None:
+            keep(calls, listed["csv"])
         files = {"report": str(out), "calls": None if calls is None else str(calls)}
         answer.result = {**found, "files": files}
         console.say(found["verdict"]["headline"])
@@ -66,4 +63,4 @@ def report(
             console.say(f"  {one['title']}: {one['sentence']}")
         console.say(f"Written: {out}. It holds names and addresses: share it as you would share those.")
         if calls is not None:
-            console.say(f"Written: {calls}, {listed:,} leads to call.")
+            console.say(f"Written: {calls}, {listed['listed']:,} leads to call.")

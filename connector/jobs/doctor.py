@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connector.errors import BadCredentials, FixSetup, StateMismatch
+from connector.errors import BadCredentials, FixSetup, StateHeld, StateMismatch, TryLater
 from connector.jobs import readiness
 from connector.jobs.eligibility import needed_lists
 from connector.jobs.manifest import hubspot
 from connector.jobs.pull import ensure_pulled
 from connector.jobs.readiness import Readiness
 from connector.jobs.run import Run, declared_goals
+from connector.jobs.stored import Deputy, nobody
 from connector.mirror import Mirror
 from connector.platform import Account, Check, Diagnosable, Diagnosis, Plan, Platform, Wanted
 from connector.progress import Progress, silent
@@ -50,8 +51,13 @@ class Findings:
         }
 
 
-def doctor(settings: Settings, *, offline: bool = False, progress: Progress = silent) -> Findings:
-    """Look at everything. Only what keeps it from looking at all is raised (TryLater, a Bug)."""
+def doctor(
+    settings: Settings, *, offline: bool = False, progress: Progress = silent, deputy: Deputy = nobody
+) -> Findings:
+    """Look at everything; at data that another process holds, through `deputy`.
+
+    Only what keeps it from looking at all is raised (TryLater, a Bug).
+    """
     found = Findings()
     try:
         platform = connect(settings)
@@ -62,9 +68,9 @@ def doctor(settings: Settings, *, offline: bool = False, progress: Progress = si
         return found
     try:
         account = _online(platform, wanted, found, offline=offline)
-        _data(settings, platform, account, found, progress)
+        _data(settings, platform, account, found, progress, deputy)
         if platform.name == "hubspot" and settings.hubspot_project is not None:
-            found.checks.append(_webhooks(settings))
+            found.checks.append(_webhooks(settings, deputy))
     finally:
         platform.close()
     return found
@@ -100,34 +106,54 @@ def _online(platform: Platform, wanted: Wanted, found: Findings, *, offline: boo
 
 
 def _data(
-    settings: Settings, platform: Platform, account: Account | None, found: Findings, progress: Progress
+    settings: Settings,
+    platform: Platform,
+    account: Account | None,
+    found: Findings,
+    progress: Progress,
+    deputy: Deputy,
 ) -> None:
     """Judge the mirror's data; files are read into one for the purpose."""
     if platform.name == "files" and not found.ready:
         return
+    try:
+        try:
+            found.data = _judged(settings, platform, account, progress)
+        except StateHeld as held:
+            told = deputy(held, "doctor")
+            found.data = Readiness.from_json(told) if told else None
+        found.checks += [_NOTHING_PULLED] if found.data is None else found.data.checks
+    except (StateMismatch, TryLater) as error:
+        found.checks.append(Check("state", "warn", str(error), "Run doctor again afterwards."))
+    except FixSetup as error:
+        found.checks.append(Check("goal", "fail", str(error), "Correct what the message names."))
+
+
+def _judged(
+    settings: Settings, platform: Platform, account: Account | None, progress: Progress
+) -> Readiness | None:
+    """None where nothing was pulled yet. Raises StateHeld."""
     try:
         with _mirror(settings, platform, account) as mirror:
             run = _run(settings, platform, mirror, progress)
             if platform.name == "files":
                 run.id = mirror.begin_run("doctor")
                 ensure_pulled(run)
-            elif not mirror.has_contacts():
-                found.checks.append(_NOTHING_PULLED)
-                return
-            found.data = readiness.examine(run)
-            found.checks += found.data.checks
+                return readiness.examine(run)
+            return look_up(run)
     except FileNotFoundError:
-        found.checks.append(_NOTHING_PULLED)
-    except StateMismatch as error:
-        found.checks.append(Check("state", "warn", str(error), "Run doctor again afterwards."))
-    except FixSetup as error:
-        found.checks.append(Check("goal", "fail", str(error), "Correct what the message names."))
+        return None
 
 
-def _webhooks(settings: Settings) -> Check:
+def look_up(run: Run) -> Readiness | None:
+    """What doctor says of the data in a state that is open, None where nothing was pulled yet."""
+    return readiness.examine(run) if run.mirror.has_contacts() else None
+
+
+def _webhooks(settings: Settings, deputy: Deputy) -> Check:
     try:
-        return hubspot.compare(settings)
-    except (FixSetup, ModelMismatch) as error:
+        return hubspot.compare(settings, deputy)
+    except (FixSetup, ModelMismatch, TryLater) as error:
         return Check("webhooks", "warn", str(error), "Correct what the message names, or unset hubspot_project.")
 
 

@@ -33,6 +33,14 @@ class Erasure:
     person: Person
     resumed: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """How much a person is asked about: counts, nothing of whom it is about."""
+        return {
+            "contacts": len(self.person.contact_ids),
+            "addresses": len(self.person.addresses),
+            "resumed": self.resumed,
+        }
+
 
 def prepare(run: Run, contact: str | None, email: str | None = None) -> Erasure:
     """Find the person. Raises BadSetting when nothing is known of such a contact, and never was."""
@@ -68,9 +76,7 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
         (run.folder / JOURNAL).unlink(missing_ok=True)
     return {
         "run_id": run.id,
-        "contacts": len(person.contact_ids),
-        "addresses": len(person.addresses),
-        "resumed": erasure.resumed,
+        **erasure.to_json(),
         "cleared": cleared,
         "removed": removed,
         "models_removed": models,

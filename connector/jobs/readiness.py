@@ -1,7 +1,7 @@
 """What the data allow: rows, history, outcomes, missing values, duplicates, consent; which predictors can run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from connector.errors import BadSetting
@@ -30,6 +30,13 @@ class Readiness:
     checks: list[Check] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     lacks: dict[str, list[str]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Readiness":
+        return cls([Check(**check) for check in given["checks"]], given["figures"], given["lacks"])
 
 
 def examine(run: Run) -> Readiness:

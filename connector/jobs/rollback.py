@@ -42,6 +42,15 @@ class Target:
     def values(self) -> int:
         return int(self.written.num_rows)
 
+    def to_json(self) -> dict[str, Any]:
+        """What a person is asked about, in counts."""
+        return {
+            "of_run": self.run_id,
+            "command": self.command,
+            "values": self.values,
+            "contacts": self.contacts,
+        }
+
 
 @dataclass
 class _Found:
@@ -60,6 +69,11 @@ def find_target(run: Run, name: str) -> Target:
     Raises BadSetting for one that is not there or that wrote nothing that the ledger still has.
     """
     recover(run)
+    return look_up(run, name)
+
+
+def look_up(run: Run, name: str) -> Target:
+    """The same, by what stands in the ledger now: nothing is settled, nothing is called."""
     target = resolve(run, name)
     written = run.mirror.ledger.written(target["run_id"])
     contacts = len(written["contact_id"].unique())

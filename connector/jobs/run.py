@@ -262,8 +262,8 @@ def present() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
-def _who() -> str | None:
-    """The operating system's user."""
+def operator() -> str | None:
+    """The operating system's user, who ran a command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -313,7 +313,7 @@ def run_on(
 ) -> Iterator[Run]:
     """A run on a state that is open already: for who holds it longer than one job."""
     started = time.monotonic()
-    run_id = mirror.begin_run(command, as_of, who=who or _who(), subject=subject)
+    run_id = mirror.begin_run(command, as_of, who=who or operator(), subject=subject)
     run = Run(
         *(run_id, command, settings, platform, mirror, as_of, started, progress, pause),
         calls_before=dict(platform.calls()),
@@ -329,19 +329,6 @@ def run_on(
     except BaseException as error:
         run.done({"error": type(error).__name__}, "failed")
         raise
-
-
-@contextmanager
-def open_mirror(settings: Settings, command: str) -> Iterator[Mirror]:
-    """The account's state, to look at: no run, nothing written."""
-    platform = connect(settings)
-    try:
-        account = platform.account()
-    finally:
-        platform.close()
-    folder = settings.state_dir / f"{account.platform}-{account.id}"
-    with Mirror.open(folder, account, command=command, read_only=True) as mirror:
-        yield mirror
 
 
 def goal_json(goal: Goal) -> dict[str, Any]:

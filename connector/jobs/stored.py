@@ -1,14 +1,14 @@
 """Work on what the mirror holds, without the platform: no token is needed and nothing is called."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from connector.errors import BadSetting, StateMismatch
+from connector.errors import BadSetting, StateHeld, StateMismatch
 from connector.jobs.run import Run
 from connector.mirror import Mirror
 from connector.mirror.sql import first
@@ -16,6 +16,15 @@ from connector.platform import Account, Platform
 from connector.progress import Progress, silent
 from connector.registry import connect
 from connector.settings import Settings
+
+#: Has whoever holds the state look at it instead: the JSON of a look (`connector.jobs.orders.LOOKS`) by its name.
+#: Raises StateHeld where the holder answers nobody.
+Deputy = Callable[[StateHeld, str], dict[str, Any]]
+
+
+def nobody(held: StateHeld, _look: str) -> dict[str, Any]:
+    """A deputy for where there is none."""
+    raise held
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ def open_stored(
     pulled yet.
     """
     started = time.monotonic()
-    account = _account(settings)
+    account = account_of(settings)
     with Mirror.open(
         settings.state_dir / f"{account.platform}-{account.id}", account, command=command, read_only=True
     ) as mirror:
@@ -56,8 +65,9 @@ def _last_instant(mirror: Mirror) -> datetime | None:
     return None if row is None else row[0]
 
 
-def _account(settings: Settings) -> Account:
-    """Whose state it is: of files by their mapping, of an API by its one folder, else by asking it."""
+def account_of(settings: Settings) -> Account:
+    """Whose state it is (`<state_dir>/<platform>-<id>`): of files by their mapping, of an API by its one folder,
+    else by asking it."""
     name = settings.platform or ("files" if settings.mapping is not None else None)
     if name is None or name == "files":
         return connect(settings).account()

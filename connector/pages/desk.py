@@ -6,19 +6,23 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from connector.errors import LeadlightError, Refused
-from connector.jobs.approve import approve
-from connector.jobs.push import PushOptions
-from connector.jobs.rollback import find_target, rollback
+from connector.jobs.orders import carry_out
 from connector.jobs.run import Run, open_run
 from connector.jobs.stored import open_stored
-from connector.jobs.sync import spent, sync
 from connector.pages.office import Busy, Order, Work
 from connector.settings import Settings
 from scoring.errors import ScoringError
 
 T = TypeVar("T")
 
-_COMMANDS = {"sync": "sync", "dry-run": "sync", "approve": "approve", "rollback": "rollback"}
+
+def asked(order: Order) -> tuple[str, dict[str, Any]]:
+    """The command and its parameters (`connector.jobs.orders`) that an order means."""
+    if order.kind == "rollback":
+        return "rollback", {"run": order.subject or ""}
+    if order.kind == "approve":
+        return "approve", {"plan": order.subject or ""}
+    return "sync", {"dry_run": order.kind == "dry-run"}
 
 
 class Desk:
@@ -58,13 +62,11 @@ class Desk:
         return None
 
     def _carry_out(self, order: Order, who: str) -> None:
+        command, params = asked(order)
         try:
-            with open_run(
-                self._settings, _COMMANDS[order.kind], progress=self._report, subject=order.subject, who=who
-            ) as run:
-                result = carry_out(run, order)
-                run.done(result)
-            self._end("done", result)
+            with open_run(self._settings, command, progress=self._report, subject=order.subject, who=who) as run:
+                ended = carry_out(run, command, params)
+            self._end("done", ended.result)
         except Refused as refusal:
             self._end("refused", dict(refusal.result), str(refusal))
         except (LeadlightError, ScoringError) as problem:
@@ -87,12 +89,3 @@ class Desk:
             self._ended += 1
             if self._work is not None:
                 self._work = replace(self._work, state=state, result=result, message=message)
-
-
-def carry_out(run: Run, order: Order) -> dict[str, Any]:
-    """Do what an order asks; its command's JSON. Raises Refused and the job's errors."""
-    if order.kind == "rollback":
-        return {**rollback(run, find_target(run, order.subject or "")), **spent(run)}
-    if order.kind == "approve":
-        return {**approve(run, order.subject or ""), **spent(run)}
-    return sync(run, PushOptions(dry_run=order.kind == "dry-run"))

@@ -295,7 +295,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_doctor_compares_the_project_with_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.jobs.manifest.hubspot.learnt", lambda _: KNOWN)
+    monkeypatch.setattr("connector.jobs.manifest.hubspot.learnt", lambda *_: KNOWN)
     settings = Settings(platform="hubspot", hubspot_project=tmp_path)
     assert compare(settings).state == "off"
     path = tmp_path / WEBHOOKS

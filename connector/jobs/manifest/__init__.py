@@ -13,6 +13,7 @@ from connector.errors import BadSetting
 from connector.jobs.manifest import hubspot, salesforce
 from connector.jobs.manifest.cards import Card
 from connector.jobs.manifest.learnt import Learnt, learnt, our_properties
+from connector.jobs.stored import Deputy, nobody
 from connector.settings import Settings
 
 #: What a folder holds that was written before; another folder with something in it is left alone.
@@ -46,7 +47,7 @@ class Project:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def manifest(settings: Settings, platform: str, order: Order) -> dict[str, Any]:
+def manifest(settings: Settings, platform: str, order: Order, deputy: Deputy = nobody) -> dict[str, Any]:
     """JSON of `leadlight manifest`: `platform, out, files[], models[], notes[], next[]`, and for HubSpot
     `subscriptions{active, inactive}`, for Salesforce `watch[]`, the fields that the models use.
 
@@ -56,7 +57,7 @@ def manifest(settings: Settings, platform: str, order: Order) -> dict[str, Any]:
         raise BadSetting(f"manifest {platform}: known are {' and '.join(sorted(MARKS))}.")
     _ours(order, MARKS[platform])
     settings = settings.model_copy(update={"platform": platform})
-    known = learnt(settings)
+    known = learnt(settings, deputy)
     project = make(settings, platform, order, known)
     for path, text in sorted(project.files.items()):
         _write(order.out / path, text, private=path in project.secret)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from connector.errors import BadSetting
 from connector.jobs.manifest.cards import Card
 from connector.jobs.manifest.learnt import Learnt, learnt
+from connector.jobs.stored import Deputy, nobody
 from connector.platform import Check
 from connector.settings import Settings
 from manifests import read_toml, read_tree
@@ -141,7 +142,7 @@ def deployed(folder: Path) -> dict[Subscription, bool]:
         raise BadSetting(f"{path} is no webhooks file of HubSpot's ({type(problem).__name__}).") from None
 
 
-def compare(settings: Settings) -> Check:
+def compare(settings: Settings, deputy: Deputy = nobody) -> Check:
     """Whether the project folder of the settings subscribes to what the models in use need."""
     folder = settings.hubspot_project
     assert folder is not None
@@ -151,7 +152,7 @@ def compare(settings: Settings) -> Check:
         return Check(
             "webhooks", "off", f"{folder} has no webhooks: contacts are rescored on schedule only.", remedy
         )
-    wanted = subscriptions(learnt(settings))
+    wanted = subscriptions(learnt(settings, deputy))
     lacking, idle = sorted(wanted - standing), sorted(standing - wanted)
     if not lacking and not idle:
         return Check("webhooks", "ok", f"{len(wanted)} subscriptions, as the models in use need them.")

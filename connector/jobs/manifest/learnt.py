@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from connector.errors import StateHeld
 from connector.jobs.eligibility import needed_properties
 from connector.jobs.run import Run
-from connector.jobs.stored import Offline, open_stored
+from connector.jobs.stored import Deputy, Offline, nobody, open_stored
 from connector.platform import Platform
 from connector.progress import silent
 from connector.settings import Settings
@@ -34,17 +35,36 @@ class Learnt:
     #: id -> (name, description)
     segments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        properties = {name: sorted(given) for name, given in self.properties.items()}
+        return {**vars(self), "properties": properties}
 
-def learnt(settings: Settings) -> Learnt:
-    """Read the models in use from the account's state. Raises StateMismatch where several accounts are there and
-    none is named, ModelMismatch for a model of another program version."""
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Learnt":
+        return cls(
+            given["goal"],
+            given["horizon_days"],
+            tuple(given["models"]),
+            {name: frozenset(names) for name, names in given["properties"].items()},
+            given["deals"],
+            {key: (name, description) for key, (name, description) in given["segments"].items()},
+        )
+
+
+def learnt(settings: Settings, deputy: Deputy = nobody) -> Learnt:
+    """Read the models in use from the account's state, or have whoever holds it do so. Raises StateMismatch where
+    several accounts are there and none is named, ModelMismatch for a model of another program version."""
     if not any(settings.state_dir.glob(f"{settings.platform}-*")):
         return Learnt()
-    with open_stored(settings, "manifest") as run:
-        return _of(run)
+    try:
+        with open_stored(settings, "manifest") as run:
+            return look_up(run)
+    except StateHeld as held:
+        return Learnt.from_json(deputy(held, "manifest"))
 
 
-def _of(run: Run) -> Learnt:
+def look_up(run: Run) -> Learnt:
+    """The same, of a state that is open."""
     names: dict[str, set[str]] = {"contact": set(needed_properties(run.settings)), "company": set()}
     found, models, deals = Learnt(), [], False
     for task in run.tasks():

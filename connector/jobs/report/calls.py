@@ -2,10 +2,8 @@
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
-from connector.jobs.report.files import keep
 from connector.jobs.report.people import calls
 from connector.jobs.run import Run
 
@@ -17,9 +15,9 @@ _COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_calls(run: Run, path: Path) -> int:
-    """Every owner's best leads of grade A or B outside the holdout, for each goal; how many. Expects the table
-    that `report` made."""
+def calls_csv(run: Run) -> tuple[str, int]:
+    """Every owner's best leads of grade A or B outside the holdout, for each goal, as a CSV file's text; how many.
+    Expects the table that `report` made."""
     listed = [
         {"goal": task.goal.words, **row}
         for task in run.tasks()
@@ -31,8 +29,7 @@ def write_calls(run: Run, path: Path) -> int:
     writer = csv.DictWriter(out, ("goal", *_COLUMNS), extrasaction="ignore")
     writer.writeheader()
     writer.writerows({name: _safe(row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
-    keep(path, out.getvalue())
-    return len(listed)
+    return out.getvalue(), len(listed)
 
 
 def _safe(value: Any) -> Any:
