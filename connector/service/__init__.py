@@ -1,0 +1,1 @@
+"""A service that is always on: webhooks, the schedule, one worker."""
