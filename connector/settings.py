@@ -6,16 +6,18 @@ hidden in every repr.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from connector.cron import Cron
 from connector.errors import BadSetting
 
 #: Where contacts may be.
@@ -23,6 +25,7 @@ PlatformName = Literal["hubspot", "salesforce", "files"]
 PLATFORM_NAMES: tuple[str, ...] = get_args(PlatformName)
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_ADDRESS = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
 
 
 class Holdout(BaseModel):
@@ -43,6 +46,96 @@ class Holdout(BaseModel):
     lift: float = Field(default=0.1, gt=0.0, le=10.0)
 
 
+def _https(url: str) -> str:
+    """The URL without a slash at its end, where it may carry secrets. Raises ValueError, without the URL."""
+    parts = urlsplit(url)
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        return url.rstrip("/")
+    raise ValueError("must start with https:// (plain http is accepted for loopback addresses only)")
+
+
+def _zone(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("is no IANA time zone (Europe/Berlin, America/New_York, UTC)") from error
+    return name
+
+
+class Serve(BaseModel):
+    """`[serve]`: when `leadlight serve` does what, and what it takes in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Cron expression of the scheduled sync; empty: no schedule.
+    sync: str = "15 2 * * *"
+    #: Minutes between two looks at what webhooks cannot tell; 0: none.
+    poll_minutes: int = Field(default=5, ge=0, le=1440)
+    #: Zone of `sync`. Absent: the account's own, else `timezone`.
+    timezone: str | None = None
+    #: Webhook requests with a longer body (KiB) are refused.
+    max_body_kb: int = Field(default=1024, ge=1, le=65_536)
+    #: Hours without a successful sync after which an alert is sent; more where the schedule itself pauses longer.
+    late_hours: float = Field(default=26.0, ge=1.0, le=2400.0)
+
+    _known_zone = field_validator("timezone")(_zone)
+
+    @field_validator("sync")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        if value.strip():
+            Cron(value, ZoneInfo("UTC"))
+        return value.strip()
+
+
+class Mail(BaseModel):
+    """`[alerts]`: the SMTP server that alerts go out by, and between whom. Its password is
+    `alerts_smtp_password`; a chat's address is `alerts_webhook_url`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    #: none is for a server on this machine only.
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    mail_from: str | None = None
+    mail_to: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_stand_elsewhere(cls, given: Any) -> Any:
+        for key in ("webhook_url", "smtp_password"):
+            if isinstance(given, Mapping) and key in given:
+                raise ValueError(f"{key} is a secret: put it into LEADLIGHT_ALERTS_{key.upper()}_FILE instead")
+        return given
+
+    @field_validator("mail_to", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return re.split(r"[\s,]+", value.strip()) if isinstance(value, str) else value
+
+    @field_validator("mail_from", "mail_to")
+    @classmethod
+    def _addresses(cls, value: Any) -> Any:
+        for one in (value,) if isinstance(value, str) else value or ():
+            if not _ADDRESS.fullmatch(one):
+                raise ValueError("is no e-mail address (ops@your-company.example)")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.smtp_host is None:
+            return self
+        lacking = [key for key in ("mail_from", "mail_to") if not getattr(self, key)]
+        if lacking:
+            raise ValueError(f"smtp_host needs {' and '.join(lacking)}")
+        if self.smtp_tls == "none" and self.smtp_host not in _LOOPBACK:
+            raise ValueError('smtp_tls = "none" is for loopback addresses only: "starttls" or "tls"')
+        return self
+
+
 class Settings(BaseSettings):
     """What the user chose. Raises BadSetting (through `load`) naming the key that is wrong."""
 
@@ -56,7 +149,10 @@ class Settings(BaseSettings):
 
     hubspot_token: SecretStr | None = None
     hubspot_base_url: str = "https://api.hubapi.com"
+    #: Signs HubSpot's webhooks. While a new one is being rolled out: both, separated by spaces, commas or lines.
     hubspot_client_secret: SecretStr | None = None
+    #: Signature versions that are accepted. v1 and v2 hold no time and can be replayed: only where named.
+    hubspot_signatures: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v3",), min_length=1)
     hubspot_api_version: str = "2026-09"
     #: The folder of `leadlight manifest hubspot`: doctor compares its webhooks with the models in use.
     hubspot_project: Path | None = None
@@ -125,32 +221,43 @@ class Settings(BaseSettings):
     #: The same, and the report gives its verdict after so many weeks.
     shadow_weeks: int | None = Field(default=None, ge=1, le=52)
 
+    serve: Serve = Serve()
+    #: Mail. Absent, and without `alerts_webhook_url`: alerts are only logged.
+    alerts: Mail = Mail()
+    #: A Slack-style incoming webhook: who knows the address can post.
+    alerts_webhook_url: SecretStr | None = None
+    alerts_smtp_password: SecretStr | None = None
+
     @field_validator("hubspot_base_url", "salesforce_base_url", "salesforce_audience")
     @classmethod
     def _https_beyond_loopback(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme == "https" and parts.hostname:
-            return value.rstrip("/")
-        if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-            return value.rstrip("/")
-        raise ValueError("must start with https:// (plain http is accepted for loopback addresses only)")
+        return None if value is None else _https(value)
 
-    @field_validator("timezone")
+    @field_validator("alerts_webhook_url")
     @classmethod
-    def _known_zone(cls, value: str | None) -> str | None:
+    def _secret_https(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            try:
-                ZoneInfo(value)
-            except (KeyError, ValueError, OSError) as error:
-                raise ValueError("is no IANA time zone (Europe/Berlin, America/New_York, UTC)") from error
+            _https(value.get_secret_value())
         return value
+
+    _known_zone = field_validator("timezone")(_zone)
+
+    @model_validator(mode="after")
+    def _mail_can_log_in(self) -> Self:
+        if self.alerts.smtp_user is not None and self.alerts_smtp_password is None:
+            raise ValueError("alerts.smtp_user needs a password: set LEADLIGHT_ALERTS_SMTP_PASSWORD_FILE")
+        return self
 
     @property
     def shadowed(self) -> bool:
         """Whether what is written goes to the shadow set of properties."""
         return self.shadow or self.shadow_weeks is not None
+
+    @property
+    def hubspot_client_secrets(self) -> tuple[str, ...]:
+        """The app's client secrets, in the order given; empty where none is set. Never to be logged."""
+        given = self.hubspot_client_secret
+        return () if given is None else tuple(re.findall(r"[^\s,]+", given.get_secret_value()))
 
     @classmethod
     def settings_customise_sources(  # the signature is the library's
@@ -215,12 +322,16 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
     return settings.model_copy(update=chosen)
 
 
+_TABLES: Mapping[str, type[BaseModel]] = {"holdout": Holdout, "serve": Serve, "alerts": Mail}
+
+
 def _explain(error: ValidationError, path: Path) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "settings"
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Settings.model_fields))
+            beside = _TABLES.get(str(problem["loc"][0]), Settings) if len(problem["loc"]) > 1 else Settings
+            known = ", ".join(sorted(beside.model_fields))
             lines.append(f"{key} is no setting. Known are: {known}.")
         else:
             lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}.")

@@ -145,8 +145,21 @@ def settings_text(choices: Choices) -> str:
             f"# Our properties are called {score} and so on.",
             '#prefix = "leadlight"',
         ]
+        lines += ["", *_SERVICE]
         return "\n".join([*lines, "", *_goal_lines(choices.goal)]) + "\n"
     return "\n".join([*lines, "", "# What to predict stands in the mapping."]) + "\n"
+
+
+#: Inline tables, so that a line that is let in does not swallow the keys after it.
+_SERVICE = (
+    "# The service (`leadlight serve`): when it syncs, as a cron expression in the account's time zone (empty:",
+    "# never), and every how many minutes it looks for what webhooks cannot tell.",
+    '#serve = { sync = "15 2 * * *", poll_minutes = 5 }',
+    "# Where it tells that a run failed, was refused or did not come: mail, or a chat's incoming webhook",
+    "# (LEADLIGHT_ALERTS_WEBHOOK_URL_FILE), or both.",
+    '#alerts = { smtp_host = "smtp.your-company.example", mail_from = "leadlight@your-company.example", mail_to = '
+    '"ops@your-company.example" }',
+)
 
 
 def mapping_text(proposal: Proposal, path: Path, goal: Mapping[str, Any] | None) -> str:

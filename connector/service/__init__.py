@@ -1,1 +1,1 @@
-"""The service: webhooks in, one worker, one schedule, pages; one process to an account's state."""
+"""A service that is always on: webhooks, the schedule, one worker."""

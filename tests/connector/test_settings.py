@@ -129,3 +129,84 @@ def test_what_salesforce_lacks_is_all_named_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LEADLIGHT_SALESFORCE_PRIVATE_KEY", "key")
     with pytest.raises(BadSetting, match="LEADLIGHT_SALESFORCE_USERNAME"):
         connect(load(write('platform = "salesforce"')))
+
+
+def test_the_schedule_is_nightly_unless_said_otherwise_and_its_keys_are_checked() -> None:
+    serve = load().serve
+    assert (serve.sync, serve.poll_minutes, serve.timezone, serve.late_hours) == ("15 2 * * *", 5, None, 26)
+    assert load(write('[serve]\nsync = ""\npoll_minutes = 0')).serve.sync == ""
+    assert load(write('[serve]\nsync = "0 3 * * 7"\ntimezone = "Europe/Berlin"')).serve.timezone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[serve]\nsync = '15 2 * *'", "serve.sync: is no cron expression: five fields"),
+        ("[serve]\nsync = '0 3 31 2 *'", "serve.sync: is no cron expression, or one that never comes"),
+        ("[serve]\nsync = '0 3 * * 8'", "serve.sync: has no weekday '8'"),
+        ("[serve]\ntimezone = 'Mars/Olympus'", "serve.timezone: is no IANA time zone"),
+        ("[serve]\npoll_minutes = -1", "serve.poll_minutes"),
+        (
+            "[serve]\nsyncs = 'x'",
+            "serve.syncs is no setting. Known are: late_hours, max_body_kb, poll_minutes, sync",
+        ),
+        ("[alerts]\nsmtp_host = 'mail.example'", "alerts: smtp_host needs mail_from and mail_to"),
+        ("[alerts]\nmail_to = 'somebody'", "alerts.mail_to: is no e-mail address"),
+        (
+            "[alerts]\nsmtp_host = 'mail.example'\nmail_from = 'a@x.example'\nmail_to = 'b@x.example'\n"
+            "smtp_tls = 'none'",
+            'smtp_tls = "none" is for loopback addresses only',
+        ),
+        (
+            "[alerts]\nsmtp_user = 'me'",
+            "alerts.smtp_user needs a password: set LEADLIGHT_ALERTS_SMTP_PASSWORD_FILE",
+        ),
+        ("hubspot_signatures = ['v4']", "hubspot_signatures"),
+        ("hubspot_signatures = []", "hubspot_signatures"),
+    ],
+)
+def test_what_is_wrong_with_the_service_s_settings_is_named(text: str, named: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        load(write(text))
+    assert named in str(caught.value)
+
+
+def test_alerts_keep_their_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = "[alerts]\nsmtp_host = '127.0.0.1'\nsmtp_tls = 'none'\nsmtp_user = 'me'\nmail_from = 'a@x.example'\n"
+    mail += "mail_to = 'b@x.example, c@x.example'"
+    secrets = {"WEBHOOK_URL": "https://chat.example/services/T0/B0/secret", "SMTP_PASSWORD": "pass word"}
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(secret + "\n", encoding="utf-8")
+        monkeypatch.setenv(f"LEADLIGHT_ALERTS_{name}_FILE", str(tmp_path / name))
+    settings = load(write(mail))
+    assert settings.alerts.mail_to == ("b@x.example", "c@x.example")
+    assert settings.alerts_webhook_url is not None
+    assert settings.alerts_webhook_url.get_secret_value() == secrets["WEBHOOK_URL"]
+    assert settings.alerts_smtp_password is not None
+    assert settings.alerts_smtp_password.get_secret_value() == "pass word"
+    assert not any(secret in repr(settings) for secret in secrets.values())
+
+
+@pytest.mark.parametrize("key", ["webhook_url", "smtp_password"])
+def test_a_secret_among_the_alerts_is_sent_where_it_belongs(key: str) -> None:
+    with pytest.raises(BadSetting, match=f"LEADLIGHT_ALERTS_{key.upper()}_FILE") as caught:
+        load(write(f"[alerts]\n{key} = '{TOKEN}'"))
+    assert TOKEN not in str(caught.value)
+
+
+def test_an_alert_s_webhook_goes_by_https_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLIGHT_ALERTS_WEBHOOK_URL", "http://chat.example/services/secret")
+    with pytest.raises(BadSetting, match="alerts_webhook_url: must start with https") as caught:
+        load()
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("LEADLIGHT_ALERTS_WEBHOOK_URL", "http://127.0.0.1:9/x")
+    assert load().alerts_webhook_url is not None
+
+
+def test_signatures_are_v3_and_a_rotation_has_several_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().hubspot_signatures == ("v3",)
+    assert load().hubspot_client_secrets == ()
+    monkeypatch.setenv("LEADLIGHT_HUBSPOT_CLIENT_SECRET", "new-one, old-one\nolder\n")
+    settings = load(write("hubspot_signatures = ['v3', 'v1']"))
+    assert settings.hubspot_signatures == ("v3", "v1")
+    assert settings.hubspot_client_secrets == ("new-one", "old-one", "older")
