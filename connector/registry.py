@@ -1,5 +1,5 @@
-"""Which platform the settings mean, and who receives its webhooks. A new platform is one more function and one more
-line here; one with webhooks another of each."""
+"""Which platform the settings mean, and who receives its webhooks. A new platform is one more function and one
+more line here; one with webhooks another of each."""
 
 from collections.abc import Callable, Mapping
 

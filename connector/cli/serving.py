@@ -45,10 +45,10 @@ def serve(
             answer.result = {"login_token": new_token(settings.state_dir)}
             console.say(f"Login token (it is shown this once): {answer.result['login_token']}")
             return
-        from connector.service.logs import set_up
+        from connector.service.logs import configure
         from connector.service.serving import Service
 
-        set_up()
+        configure()
         service = Service(settings, host, port)
         service.run(lambda: console.say(f"Serving at {service.url}; stop it with Ctrl-C."))
         answer.result = {"stopped": True, "url": service.url}

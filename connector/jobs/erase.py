@@ -45,15 +45,15 @@ class Erasure:
 def prepare(run: Run, contact: str | None, email: str | None = None) -> Erasure:
     """Find the person. Raises BadSetting when nothing is known of such a contact, and never was."""
     found = find(run, contact, email)
-    begun = _begun(run.folder)
-    if found is None and begun is None and not _was_erased(run, contact, email):
+    half = begun(run.folder)
+    if found is None and half is None and not _was_erased(run, contact, email):
         raise BadSetting("No such contact is in the mirror: check the id or the address, or pull first.")
     if found is None:
         found = Person((contact,) if contact is not None else (), (email.strip().lower(),) if email else ())
-    if begun is None:
+    if half is None:
         return Erasure(found, resumed=False)
-    ids = dict.fromkeys([*found.contact_ids, *begun.contact_ids])
-    addresses = dict.fromkeys([*found.addresses, *begun.addresses])
+    ids = dict.fromkeys([*found.contact_ids, *half.contact_ids])
+    addresses = dict.fromkeys([*found.addresses, *half.addresses])
     return Erasure(Person(tuple(ids), tuple(addresses)), resumed=True)
 
 
@@ -172,7 +172,8 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
-def _begun(folder: Path) -> Person | None:
+def begun(folder: Path) -> Person | None:
+    """Whose erasure was stopped half-way; None where none was."""
     try:
         given = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

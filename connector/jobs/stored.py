@@ -48,16 +48,28 @@ def open_stored(
     `as_of` defaults to the instant that everyone was last scored at. Raises StateMismatch where nothing was
     pulled yet.
     """
-    started = time.monotonic()
     account = account_of(settings)
     with Mirror.open(
         settings.state_dir / f"{account.platform}-{account.id}", account, command=command, read_only=True
     ) as mirror:
-        last = _last_instant(mirror)
-        if last is None and account.platform == "files":
-            last = getattr(connect(settings), "last_time", lambda: None)()
-        platform = cast(Platform, Offline(account.platform, last))
-        yield Run("", command, settings, platform, mirror, as_of, started, progress)
+        yield stored_run(settings, account.platform, mirror, command, as_of=as_of, progress=progress)
+
+
+def stored_run(
+    settings: Settings,
+    platform: str,
+    mirror: Mirror,
+    command: str,
+    *,
+    as_of: datetime | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """The same on a mirror that is open already."""
+    last = _last_instant(mirror)
+    if last is None and platform == "files":
+        last = getattr(connect(settings), "last_time", lambda: None)()
+    offline = cast(Platform, Offline(platform, last))
+    return Run("", command, settings, offline, mirror, as_of, time.monotonic(), progress)
 
 
 def _last_instant(mirror: Mirror) -> datetime | None:

@@ -59,7 +59,7 @@ class Mirror:
         self._main = main or self
         #: Runs of this process that have not ended.
         self.running: set[str] = set() if main is None else main.running
-        self._doors = Doors() if main is None else main._doors
+        self._doors: Doors = Doors() if main is None else main._doors
         self._take(connection)
         self._run_id: str | None = None
 

@@ -17,8 +17,8 @@ class Busy(LeadlightError):
 
 @dataclass(frozen=True)
 class Order:
-    """A job that somebody asked for; `subject` is a plan (approve) or a run (rollback). `kind` is what the pages offer
-    (`Kind`), or the name of another command that the service was given."""
+    """A job that somebody asked for; `subject` is a plan (approve) or a run (rollback). `kind` is what the pages
+    offer (`Kind`), or the name of another command that the service was given."""
 
     kind: str
     subject: str | None = None

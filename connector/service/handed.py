@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from connector.errors import BadSetting, LeadlightError, TryLater
 from connector.handing import announce, settings_fingerprint, withdraw
 from connector.jobs.ended import Ended, ended_by
-from connector.jobs.orders import JOBS, LOOKS, as_of, check, look
+from connector.jobs.orders import LOOKS, as_of, check, look
 from connector.progress import Progress
 from connector.service.orders import Order, Ticket
 from connector.service.state import State

@@ -53,10 +53,10 @@ class Service:
         found = receiver(settings, self.state.account)
         folder = self.state.folder
         self._inbox = None if found is None else Inbox(folder, {found.name: found})
-        self.watch = Watch(self.state, receives=found is not None)
+        self.zone = zone_of(settings, self.state.account.timezone)
+        self.watch = Watch(self.state, self.zone)
         self.worker = Worker(self.state, self._inbox, self.watch)
         self._intake = None if found is None else Intake(folder, self.worker.arrived)
-        self.zone = zone_of(settings, self.state.account.timezone)
         self._schedule = Schedule(
             self._scheduled,
             self.worker.poll_soon,
@@ -76,7 +76,7 @@ class Service:
             ServiceOffice(self.state, self.worker, inbox=found is not None),
             Login(settings.state_dir),
             troubles=self.troubles,
-            metrics=lambda: self.watch.metrics(self.worker, self._schedule.next_at()),
+            metrics=self._metrics,
         )
         self._server = _Server(_config(self.watch.logged(app)), self._ready, self.worker.stop, self._end)
         self._thread: threading.Thread | None = None
@@ -120,21 +120,26 @@ class Service:
         self.worker.start()
         if (self.state.folder / erase.JOURNAL).exists():
             log.warning("an erasure was stopped half-way and is finished now")
-            self.worker.order_once(Order("erase", {"resume": True}, "resumed"))
-        last = self.watch.last_sync_started()
-        due = missed(self.settings.serve.sync, self.zone, last, self.watch.now())
-        if due is not None and self._scheduled() is not None:
+            self._finish_erasure()
+        due = missed(self.settings.serve.sync, self.zone, self.watch.last_sync, self.watch.now())
+        if due is not None and self.worker.order_once(Order("sync")) is not None:
             self.watch.late(due)
 
-    def _scheduled(self) -> object:
+    def _finish_erasure(self) -> None:
+        begun = erase.begun(self.state.folder)
+        if begun is not None and begun.contact_ids:
+            self.worker.order_once(Order("erase", {"contact": begun.contact_ids[0]}, "resumed"))
+
+    def _metrics(self) -> tuple[str, bytes]:
+        return "text/plain", b""
+
+    def _scheduled(self) -> None:
         """The schedule says that a sync is due; one that is under way or waits is enough."""
-        ticket = self.worker.order_once(Order("sync"))
-        if ticket is None:
+        if self.worker.order_once(Order("sync")) is None:
             log.warning("a scheduled sync was left out: one is under way or waits already")
-        return ticket
 
     def _look_after(self) -> None:
-        self.watch.look_after(self.worker)
+        self.watch.look_after(self.settings.serve.sync)
 
     def _ready(self) -> None:
         self._handed.announce(self.url)
@@ -194,7 +199,7 @@ class _Server(uvicorn.Server):
             for one, handler in former.items():
                 signal.signal(one, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as handlers are called
         """Stop; a second Ctrl-C does not wait for requests."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True

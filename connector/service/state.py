@@ -38,7 +38,7 @@ class State:
     def stored(self, command: str, *, as_of: datetime | None = None, progress: Progress = silent) -> Iterator[Run]:
         """A look, from any thread, on what is committed: nothing is recorded and nothing called."""
         with self.mirror.reading() as mirror:
-            yield stored_run(self.settings, mirror, command, as_of=as_of, progress=progress)
+            yield stored_run(self.settings, self.account.platform, mirror, command, as_of=as_of, progress=progress)
 
     @contextmanager
     def recorded(

@@ -28,8 +28,8 @@ Outcome = str
 class Webhooks:
     """One receiver's door. `observe(outcome, seconds)` hears of every request: accepted, or why not.
 
-    What is wrong with a request is answered by 4xx in a word, never with anything it holds; our own trouble is 503,
-    so that the platform sends it again.
+    What is wrong with a request is answered by 4xx in a word, never with anything it holds; our own trouble is
+    503, so that the platform sends it again.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ async def _read(receive: Receive, largest: int) -> bytes | None:
 
 
 def _look_at(body: bytes) -> None:
-    """Whether JSON is JSON, and a list or an object. What it says is read by the worker; SOAP was read to verify it.
-    Raises BadPayload."""
+    """Whether JSON is JSON, and a list or an object. What it says is read by the worker; SOAP was read to verify
+    it. Raises BadPayload."""
     if body.lstrip()[:1] == b"<":
         return
     found = None

@@ -1,7 +1,7 @@
 """The one worker: orders, hints and polls take turns on the mirror, and hints come first.
 
-While an order is under way, hints are let in at its safe points (`Run.pause`): between two pages that it reads and two
-batches that it writes. They get at most every other moment, so that the order comes to its end.
+While an order is under way, hints are let in at its safe points (`Run.pause`): between two pages that it reads and
+two batches that it writes. They get at most every other moment, so that the order comes to its end.
 """
 
 import logging
@@ -239,7 +239,7 @@ class Worker:
             raise Stopped("The service is stopping: it goes on with this when it starts again.")
 
     def _try_again(self, order: Order, outcome: Ended) -> None:
-        """What the schedule ordered is tried again after passing trouble; who ordered by hand sees it and decides."""
+        """What the schedule ordered is tried again after passing trouble; who ordered by hand decides himself."""
         if (
             outcome.status != "failed"
             or outcome.exit_code != 1

@@ -20,7 +20,7 @@ from tests.connector.commands import workplace
 from tests.connector.portal import Portal, leadlight, portal, start, wait_for
 
 #: In the path of Salesforce's outbound messages, and what its callouts are signed with.
-PATH_SECRET, HMAC_SECRET = "in-the-path-3f8a1c", "signs-callouts-77b2"  # noqa: S105 - made up
+PATH_SECRET, HMAC_SECRET = "in-the-path-3f8a1c", "signs-callouts-77b2"
 
 QUIET = '[serve]\nsync = ""\npoll_minutes = 60\n'
 

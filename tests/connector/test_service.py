@@ -1,21 +1,15 @@
 """`leadlight serve` from outside: webhooks to scores, commands beside it, stops and kills."""
 
-import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from tests.connector.portal import Portal, leadlight, start, wait_for
+from tests.connector.portal import Portal, start, wait_for
 from tests.connector.served import (
-    QUIET,
     Service,
-    begun,
     environment,
     free_port,
     hubspot_events,
@@ -107,7 +101,9 @@ def test_a_sync_is_handed_over_and_other_commands_are_answered(service: Service)
 
 
 def test_a_second_service_is_refused_and_told_who_is_there(service: Service) -> None:
-    process = start(["serve", "--port", "0", "--json"], environment(service.account, service.folder), service.folder)
+    process = start(
+        ["serve", "--port", "0", "--json"], environment(service.account, service.folder), service.folder
+    )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert f"process {service.process.pid} (serve" in err

@@ -1,0 +1,156 @@
+"""What is told of the service's work: log lines, metrics, and alerts to a person when something is wrong."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.types import ASGIApp
+
+from connector.jobs.ended import Ended
+from connector.platform import Hint
+from connector.service.access import Logged
+from connector.service.alerts import Alerts
+from connector.service.orders import Order
+from connector.service.schedule import patience
+from connector.service.state import State
+
+log = logging.getLogger(__name__)
+
+#: Runs by the schedule are alerted of; what a person ordered, the person sees.
+_BY_ITSELF = ("schedule", "resumed")
+
+
+class Watch:
+    """Called by the worker's thread and by the door's, and never waits."""
+
+    def __init__(self, state: State, zone: ZoneInfo) -> None:
+        self._state, self._zone = state, zone
+        self._alerts = Alerts(state.settings, state.folder)
+        self._started = self.now()
+        found = state.mirror.runs()
+        syncs = [run for run in found if run["command"] == "sync" and not _is_dry(run)]
+        #: When the last sync began, and when one last ended as it should (aware).
+        self.last_sync = _aware(syncs[0]["started_at"]) if syncs else None
+        done = [run["finished_at"] for run in syncs if run["status"] == "done" and run["finished_at"]]
+        self._last_success = _aware(done[0]) if done else None
+
+    def now(self) -> datetime:
+        """This instant, aware."""
+        return datetime.now(UTC)
+
+    def logged(self, app: ASGIApp) -> ASGIApp:
+        """The application with a log line for each request."""
+        return Logged(app)
+
+    def received(self, outcome: str, seconds: float) -> None:
+        """A webhook came in, and what became of it."""
+
+    def rescored(self, hints: Sequence[Hint], result: Mapping[str, Any]) -> None:
+        """A batch of hints was followed up."""
+        log.info(
+            "rescored",
+            extra={
+                "hints": len(hints),
+                "oldest_seconds": round(_age(hints), 2),
+                **_counts(result),
+                **({"left": len(result["left"])} if result["left"] else {}),
+                **({"reasons": " ".join(result["reasons"])} if result["reasons"] else {}),
+                "ms": round(sum(result["milliseconds"].values())),
+            },
+        )
+
+    def polled(self, result: Mapping[str, Any]) -> None:
+        """A light poll was done."""
+        level = logging.INFO if result["contacts"] else logging.DEBUG
+        log.log(level, "polled", extra={**_counts(result), "ms": round(sum(result["milliseconds"].values()))})
+
+    def began(self, order: Order) -> None:
+        """An order is carried out."""
+        if order.command == "sync" and not order.params.get("dry_run"):
+            self.last_sync = self.now()
+        log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
+
+    def ended(self, order: Order, outcome: Ended) -> None:
+        """An order has ended."""
+        told: dict[str, Any] = {"command": order.command, "who": order.who, "run": _run_of(outcome)}
+        told["status"] = outcome.status
+        if outcome.status == "done":
+            log.info("ended", extra=told | _pushed(outcome))
+        else:
+            log.warning("ended", extra=told | {"why": outcome.message})
+        if order.command != "sync" or order.params.get("dry_run"):
+            return
+        if outcome.status == "done":
+            self._last_success = self.now()
+            self._alerts.send("recovered", "The sync succeeds again", _lines(order, outcome))
+        elif outcome.kind != "Stopped" and order.who in _BY_ITSELF:
+            kind = "refused" if outcome.status == "refused" else "failed"
+            self._alerts.send(kind, f"Leadlight's sync was {kind}", _lines(order, outcome), trouble=f"sync {kind}")
+
+    def late(self, due: datetime) -> None:
+        """A scheduled run was missed, and is made up for now."""
+        at = due.astimezone(self._zone)
+        log.warning("late", extra={"due": due.isoformat(timespec="minutes")})
+        self._alerts.send(
+            "late",
+            "Leadlight's scheduled sync was missed",
+            [f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}); nobody was there. It is made up for now."],
+        )
+
+    def look_after(self, cron: str) -> None:
+        """Alert when no sync has succeeded for too long."""
+        now = self.now()
+        hours = patience(cron, self._zone, self._state.settings.serve.late_hours, now)
+        since = self._last_success or self._started
+        passed = (now - since).total_seconds() / 3600
+        if cron.strip() and passed > hours:
+            self._alerts.send(
+                "overdue",
+                "No sync of Leadlight has succeeded for too long",
+                [f"The last success was {passed:,.0f} hours ago; at most {hours:,.0f} were to pass."],
+                trouble="sync overdue",
+            )
+
+    def close(self) -> None:
+        """Send what waits, for a moment."""
+        self._alerts.close(1.0)
+
+
+def _is_dry(run: Mapping[str, Any]) -> bool:
+    return bool((run["result"] or {}).get("dry_run"))
+
+
+def _aware(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC)
+
+
+def _age(hints: Sequence[Hint]) -> float:
+    """Seconds since the first of these happened."""
+    first = min(hint.occurred_at for hint in hints).replace(tzinfo=UTC)
+    return max(0.0, time.time() - first.timestamp())
+
+
+def _counts(result: Mapping[str, Any]) -> dict[str, int]:
+    names = ("contacts", "scored", "changed", "failed", "gone", "erased")
+    return {name: result[name] for name in names if isinstance(result.get(name), int)}
+
+
+def _run_of(outcome: Ended) -> str | None:
+    return outcome.result.get("run_id")
+
+
+def _pushed(outcome: Ended) -> dict[str, int]:
+    pushed = outcome.result.get("pushed") or {}
+    return {name: pushed[name] for name in ("changed", "unchanged", "failed") if name in pushed}
+
+
+def _lines(order: Order, outcome: Ended) -> list[str]:
+    lines = [f"Command: {order.command}, ordered by {order.who}"]
+    if run := _run_of(outcome):
+        lines.append(f"Run: {run} (leadlight runs show {run})")
+    if outcome.message:
+        lines.append(outcome.message)
+    return lines + [f"{name.capitalize()}: {count:,} contacts" for name, count in _pushed(outcome).items()]
