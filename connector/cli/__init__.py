@@ -16,6 +16,7 @@ from connector.cli import (
     people,
     pipeline,
     reporting,
+    serving,
     trying,
 )
 
@@ -44,6 +45,7 @@ COMMANDS = (
     account.uninstall,
     deploying.manifest,
     measuring.measure,
+    serving.serve,
     history.runs,
     history.rollback,
     history.approve,

@@ -12,7 +12,8 @@ from connector.service.logs import given_id, redacted, request_id
 log = logging.getLogger(__name__)
 
 HEADER = b"x-request-id"
-#: Asked every few seconds by machines: logged at debug, unless it breaks ("not ready" is an answer).
+#: Asked every few seconds by machines: logged at debug unless it breaks ("not ready" is an answer). So are
+#: webhooks that are taken, of which there may be thousands a second (they are counted, and tell by their rescoring).
 _OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 #: Also where the address was typed wrong: what stands behind Salesforce's name is most likely the secret.
 _SECRET = re.compile(r"(salesforce/+)[^/].*", re.IGNORECASE | re.DOTALL)
@@ -68,7 +69,7 @@ def _tell(scope: Scope, status: int, milliseconds: float) -> None:
 def _level(path: str, status: int) -> int:
     if status == 500:
         return logging.ERROR
-    if path in _OFTEN:
+    if path in _OFTEN or (path.startswith("/webhooks/") and status < 300):
         return logging.DEBUG
     return logging.WARNING if status > 500 else logging.INFO
 

@@ -54,7 +54,9 @@ class Service:
         folder = self.state.folder
         self._inbox = None if found is None else Inbox(folder, {found.name: found})
         self.zone = zone_of(settings, self.state.account.timezone)
-        self.watch = Watch(self.state, self.zone)
+        self.watch = Watch(
+            self.state, self.zone, receives=found is not None, next_sync=lambda: self._schedule.next_at()
+        )
         self.worker = Worker(self.state, self._inbox, self.watch)
         self._intake = None if found is None else Intake(folder, self.worker.arrived)
         self._schedule = Schedule(
@@ -76,7 +78,7 @@ class Service:
             ServiceOffice(self.state, self.worker, inbox=found is not None),
             Login(settings.state_dir),
             troubles=self.troubles,
-            metrics=self._metrics,
+            metrics=self.watch.metrics.render,
         )
         self._server = _Server(_config(self.watch.logged(app)), self._ready, self.worker.stop, self._end)
         self._thread: threading.Thread | None = None
@@ -129,9 +131,6 @@ class Service:
         begun = erase.begun(self.state.folder)
         if begun is not None and begun.contact_ids:
             self.worker.order_once(Order("erase", {"contact": begun.contact_ids[0]}, "resumed"))
-
-    def _metrics(self) -> tuple[str, bytes]:
-        return "text/plain", b""
 
     def _scheduled(self) -> None:
         """The schedule says that a sync is due; one that is under way or waits is enough."""

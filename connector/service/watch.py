@@ -2,17 +2,19 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from starlette.types import ASGIApp
 
+from connector.inbox import connect, figures
 from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts
+from connector.service.metrics import Metrics
 from connector.service.orders import Order
 from connector.service.schedule import patience
 from connector.service.state import State
@@ -26,8 +28,16 @@ _BY_ITSELF = ("schedule", "resumed")
 class Watch:
     """Called by the worker's thread and by the door's, and never waits."""
 
-    def __init__(self, state: State, zone: ZoneInfo) -> None:
+    def __init__(
+        self, state: State, zone: ZoneInfo, *, receives: bool, next_sync: Callable[[], datetime | None]
+    ) -> None:
         self._state, self._zone = state, zone
+        self.metrics = Metrics(
+            inbox=self._figures if receives else lambda: None,
+            calls=lambda: state.platform.calls(),
+            next_sync=next_sync,
+        )
+        self._began = 0.0
         self._alerts = Alerts(state.settings, state.folder)
         self._started = self.now()
         found = state.mirror.runs()
@@ -36,6 +46,15 @@ class Watch:
         self.last_sync = _aware(syncs[0]["started_at"]) if syncs else None
         done = [run["finished_at"] for run in syncs if run["status"] == "done" and run["finished_at"]]
         self._last_success = _aware(done[0]) if done else None
+        if self._last_success is not None:
+            self.metrics.succeeded("sync", self._last_success)
+
+    def _figures(self) -> Mapping[str, Any]:
+        connection = connect(self._state.folder)
+        try:
+            return figures(connection)
+        finally:
+            connection.close()
 
     def now(self) -> datetime:
         """This instant, aware."""
@@ -47,9 +66,13 @@ class Watch:
 
     def received(self, outcome: str, seconds: float) -> None:
         """A webhook came in, and what became of it."""
+        self.metrics.webhook(self._state.account.platform, outcome, seconds)
 
     def rescored(self, hints: Sequence[Hint], result: Mapping[str, Any]) -> None:
         """A batch of hints was followed up."""
+        left = set(result["left"])
+        ages = [_age([hint]) for hint in hints if hint.key not in left]
+        self.metrics.rescored(result["scored"], ages if result["changed"] else ())
         log.info(
             "rescored",
             extra={
@@ -64,24 +87,30 @@ class Watch:
 
     def polled(self, result: Mapping[str, Any]) -> None:
         """A light poll was done."""
+        self.metrics.rescored(result["scored"])
         level = logging.INFO if result["contacts"] else logging.DEBUG
         log.log(level, "polled", extra={**_counts(result), "ms": round(sum(result["milliseconds"].values()))})
 
     def began(self, order: Order) -> None:
         """An order is carried out."""
+        self._began = time.monotonic()
         if order.command == "sync" and not order.params.get("dry_run"):
             self.last_sync = self.now()
         log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
 
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
+        dry = order.command == "sync" and bool(order.params.get("dry_run"))
+        status = "stopped" if outcome.kind == "Stopped" else outcome.status
+        status = "partly" if outcome.exit_code == 4 else status
+        self.metrics.ended("dry-run" if dry else order.command, status, time.monotonic() - self._began)
         told: dict[str, Any] = {"command": order.command, "who": order.who, "run": _run_of(outcome)}
         told["status"] = outcome.status
         if outcome.status == "done":
             log.info("ended", extra=told | _pushed(outcome))
         else:
             log.warning("ended", extra=told | {"why": outcome.message})
-        if order.command != "sync" or order.params.get("dry_run"):
+        if order.command != "sync" or dry:
             return
         if outcome.status == "done":
             self._last_success = self.now()

@@ -52,7 +52,7 @@ class Webhooks:
 
     async def _handle(self, scope: Scope, receive: Receive) -> tuple[Outcome, list[Message]]:
         if scope["method"] != "POST":
-            return "method", _answer(405, b"POST only", headers=[(b"allow", b"POST")])
+            return "unknown", _answer(405, b"POST only", headers=[(b"allow", b"POST")])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._largest:
@@ -78,11 +78,11 @@ class Webhooks:
         except Unverified:
             return "unverified", _answer(401, b"not verified")
         except BadPayload:
-            return "malformed", _answer(400, b"not of the documented shape")
+            return "bad_shape", _answer(400, b"not of the documented shape")
         try:
             await self._intake.put(self._receiver.name, body, received_at)
         except (Overloaded, sqlite3.Error):
-            return "unavailable", _answer(503, b"try again", headers=[(b"retry-after", b"10")])
+            return "overloaded", _answer(503, b"try again", headers=[(b"retry-after", b"10")])
         return "accepted", self._accepted
 
 
