@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from connector.cron import Cron
 from connector.errors import BadSetting
@@ -318,6 +318,10 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
         settings = Settings(**_with_secret_files(given))
     except ValidationError as error:
         raise BadSetting(_explain(error, path)) from None
+    except SettingsError as error:  # its words name the key; what stands in it is in its cause
+        named = re.search(r'"([a-z_]+)"', str(error))
+        key = f"LEADLIGHT_{named[1].upper()}" if named else "LEADLIGHT_…"
+        raise BadSetting(f"{key} is no JSON: write lists and tables as in '[\"v3\"]'.") from None
     chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
     return settings.model_copy(update=chosen)
 

@@ -1,16 +1,18 @@
 """The durable inbox of webhooks: raw bodies on disk before they are acknowledged, hints to be worked off after."""
 
 from connector.inbox.intake import Intake, Overloaded
+from connector.inbox.letters import NOTHING, aside, entries, figures, forget, retry_dead
 from connector.inbox.letters import drop as drop_letters
-from connector.inbox.letters import entries, figures, forget, retry_dead
 from connector.inbox.store import FILE, connect
 from connector.inbox.work import Inbox
 
 __all__ = [
     "FILE",
+    "NOTHING",
     "Inbox",
     "Intake",
     "Overloaded",
+    "aside",
     "connect",
     "drop_letters",
     "entries",

@@ -3,11 +3,21 @@
 import re
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from connector.inbox.store import add_to_totals, transaction
+
+#: The figures of an inbox that was never used.
+NOTHING: Mapping[str, Any] = {
+    "bodies": 0,
+    "waiting": 0,
+    "dead": 0,
+    "unreadable": 0,
+    "oldest_seconds": 0.0,
+    "totals": {},
+}
 
 
 def figures(connection: sqlite3.Connection, now: float | None = None) -> dict[str, Any]:
@@ -70,6 +80,15 @@ def entries(connection: sqlite3.Connection, limit: int, *, dead_only: bool = Fal
         for row in hints
     ]
     return found[:limit]
+
+
+def aside(connection: sqlite3.Connection) -> set[str]:
+    """Ids of everything that was set aside."""
+    rows = connection.execute(
+        "select 'h' || id from hints where state = 'dead' union all "
+        "select 'b' || id from bodies where reason is not null"
+    )
+    return {row[0] for row in rows}
 
 
 def retry_dead(connection: sqlite3.Connection, ids: Collection[str]) -> int:

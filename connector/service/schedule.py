@@ -6,6 +6,7 @@ is given once, however often it was due; one whose last call has not returned is
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.job import Job
@@ -114,18 +115,25 @@ def patience(cron: str, zone: ZoneInfo, hours: float, now: datetime) -> float:
     schedule that pauses longer than that (weekdays only, weekly)."""
     if not cron.strip():
         return hours
+    # From midnight on, so that asking every few minutes looks a schedule through once a day.
+    pause = _longest_pause(cron, zone, _aware(now).replace(hour=0, minute=0, second=0, microsecond=0))
+    return pause + 2.0 if pause > hours else hours
+
+
+@lru_cache(maxsize=4)
+def _longest_pause(cron: str, zone: ZoneInfo, since: datetime) -> float:
+    """Hours between two due times in the year from `since`, at most."""
     schedule, longest = Cron(cron, zone), timedelta(0)
-    at, until = schedule.after(_aware(now)), _aware(now) + _YEAR
+    at = schedule.after(since)
     for _ in range(_LOOKED_THROUGH):
         following = None if at is None else schedule.after(at)
         if at is None or following is None:
             break
         longest = max(longest, following - at)
-        if following > until:
+        if following > since + _YEAR:
             break
         at = following
-    pause = longest / timedelta(hours=1)
-    return pause + 2.0 if pause > hours else hours
+    return longest / timedelta(hours=1)
 
 
 def _latest(cron: Cron, since: datetime, until: datetime) -> datetime | None:

@@ -137,6 +137,9 @@ def test_an_error_is_the_same_after_its_way_through_json(error: BaseException) -
     with pytest.raises(Exception, match=r".") as raised:
         back.reraise()
     assert ended_by(raised.value) == first
+    if isinstance(error, BudgetSpent):
+        assert isinstance(raised.value, BudgetSpent)
+        assert (raised.value.resume_at, raised.value.budget) == (error.resume_at, error.budget)
 
 
 @pytest.mark.parametrize("status", [400, 409, 500, 503])

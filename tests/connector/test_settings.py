@@ -210,3 +210,13 @@ def test_signatures_are_v3_and_a_rotation_has_several_secrets(monkeypatch: pytes
     settings = load(write("hubspot_signatures = ['v3', 'v1']"))
     assert settings.hubspot_signatures == ("v3", "v1")
     assert settings.hubspot_client_secrets == ("new-one", "old-one", "older")
+
+
+@pytest.mark.parametrize("name", ["TRUSTED", "SERVE", "HUBSPOT_SIGNATURES"])
+def test_a_list_or_table_in_the_environment_that_is_no_json_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"LEADLIGHT_{name}", TOKEN)
+    with pytest.raises(BadSetting, match=f"LEADLIGHT_{name} is no JSON") as caught:
+        load()
+    assert TOKEN not in str(caught.value)
