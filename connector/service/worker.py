@@ -200,8 +200,10 @@ class Worker:
         if not stopped:
             self._try_again(order, outcome)
             self._journal.keep(self._later)
-        ticket.ended.set_result(outcome)
-        self._watch.ended(order, outcome)
+        try:
+            self._watch.ended(order, outcome)
+        finally:
+            ticket.ended.set_result(outcome)
 
     def _do(self, ticket: Ticket) -> Ended:
         order, state = ticket.order, self._state
