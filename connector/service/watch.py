@@ -13,7 +13,7 @@ from connector.inbox import connect, figures
 from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.service.access import Logged
-from connector.service.alerts import Alerts
+from connector.service.alerts import Alerts, about_run, overdue
 from connector.service.metrics import Metrics
 from connector.service.orders import Order
 from connector.service.schedule import patience
@@ -114,10 +114,11 @@ class Watch:
             return
         if outcome.status == "done":
             self._last_success = self.now()
-            self._alerts.send("recovered", "The sync succeeds again", _lines(order, outcome))
+            self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
         elif outcome.kind != "Stopped" and order.who in _BY_ITSELF:
             kind = "refused" if outcome.status == "refused" else "failed"
-            self._alerts.send(kind, f"Leadlight's sync was {kind}", _lines(order, outcome), trouble=f"sync {kind}")
+            told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
+            self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
 
     def late(self, due: datetime) -> None:
         """A scheduled run was missed, and is made up for now."""
@@ -125,7 +126,7 @@ class Watch:
         log.warning("late", extra={"due": due.isoformat(timespec="minutes")})
         self._alerts.send(
             "late",
-            "Leadlight's scheduled sync was missed",
+            "sync",
             [f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}); nobody was there. It is made up for now."],
         )
 
@@ -133,15 +134,10 @@ class Watch:
         """Alert when no sync has succeeded for too long."""
         now = self.now()
         hours = patience(cron, self._zone, self._state.settings.serve.late_hours, now)
-        since = self._last_success or self._started
-        passed = (now - since).total_seconds() / 3600
-        if cron.strip() and passed > hours:
-            self._alerts.send(
-                "overdue",
-                "No sync of Leadlight has succeeded for too long",
-                [f"The last success was {passed:,.0f} hours ago; at most {hours:,.0f} were to pass."],
-                trouble="sync overdue",
-            )
+        if cron.strip() and overdue(self._last_success, self._started, now, hours):
+            passed = (now - (self._last_success or self._started)).total_seconds() / 3600
+            words = f"No sync has succeeded for {passed:,.0f} hours; at most {hours:,.0f} were to pass."
+            self._alerts.send("overdue", "sync", [words], trouble="sync overdue")
 
     def close(self) -> None:
         """Send what waits, for a moment."""
@@ -174,12 +170,3 @@ def _run_of(outcome: Ended) -> str | None:
 def _pushed(outcome: Ended) -> dict[str, int]:
     pushed = outcome.result.get("pushed") or {}
     return {name: pushed[name] for name in ("changed", "unchanged", "failed") if name in pushed}
-
-
-def _lines(order: Order, outcome: Ended) -> list[str]:
-    lines = [f"Command: {order.command}, ordered by {order.who}"]
-    if run := _run_of(outcome):
-        lines.append(f"Run: {run} (leadlight runs show {run})")
-    if outcome.message:
-        lines.append(outcome.message)
-    return lines + [f"{name.capitalize()}: {count:,} contacts" for name, count in _pushed(outcome).items()]

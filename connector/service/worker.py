@@ -10,6 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, Try
 from connector.inbox import Inbox
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
 from connector.jobs.orders import as_of, carry_out, subject_of
-from connector.jobs.run import run_on
+from connector.jobs.run import Run, run_on
 from connector.mirror import Mirror
 from connector.platform import Hint
 from connector.service.orders import Journal, Order, Ticket, now
@@ -218,6 +219,7 @@ class Worker:
             if order.command in LET_IN:
                 self._let_in(beside)
 
+        begun: Run | None = None
         try:
             with run_on(
                 *(state.platform, state.mirror, state.settings, order.command),
@@ -227,12 +229,13 @@ class Worker:
                 who=order.who,
                 pause=pause,
             ) as run:
+                begun = run
                 return carry_out(run, order.command, order.params)
         except Exception as error:  # noqa: BLE001 - told as the command line tells it
             found = ended_by(error)
             if found.kind == UNEXPECTED:
                 log.error("%s: %s", order.command, found.message)
-            return found
+            return found if begun is None else replace(found, result={"run_id": begun.id, **found.result})
         finally:
             beside.close()
 

@@ -72,7 +72,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
 
     @contextmanager
     def run_on(*_: Any, progress: Any, pause: Any, **more: Any) -> Iterator[Any]:
-        yield SimpleNamespace(progress=progress, pause=pause, **more)
+        yield SimpleNamespace(id="r", progress=progress, pause=pause, **more)
 
     def carry_out(run: Any, command: str, params: Any) -> Ended:
         return given[command](run, params)
