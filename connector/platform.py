@@ -108,12 +108,29 @@ class Known(Protocol):
         equals the mirror's."""
 
     def count(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> int:
-        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers."""
+        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers.
+
+        The date is that of the version last read; with `written` that of our own write where it came later.
+        """
 
     def ids(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> list[str]:
         """Their ids, ascending as numbers."""
 
@@ -141,6 +158,9 @@ class PullRequest:
     ours: tuple[str, ...] = ()
     #: Ids of the lists whose members are wanted.
     lists: tuple[str, ...] = ()
+    #: Few calls matter more than certainty: what is told apart from our own writes by counts alone may be left to
+    #: the next pull that is not light, which reads everything since the last such one.
+    light: bool = False
 
 
 @dataclass(frozen=True)

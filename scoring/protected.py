@@ -109,8 +109,13 @@ def words(name: str) -> tuple[str, ...]:
 
 def topic_of(names: Collection[str], options: "Options") -> str | None:
     """The protected topic that a property with these names and label belongs to; None for all others."""
+    return _topic_of(frozenset(names), options.protected, options.unprotected)
+
+
+@lru_cache(maxsize=20_000)
+def _topic_of(names: frozenset[str], protected: frozenset[str], unprotected: frozenset[str]) -> str | None:
     spoken = [words(name) for name in names]
-    for topic, phrases in _phrases(options).items():
+    for topic, phrases in _phrases(protected, unprotected).items():
         for phrase in phrases:
             wanted = words(phrase)
             if any(wanted == one if phrase.startswith("=") else _in_a_row(wanted, one) for one in spoken):
@@ -118,10 +123,10 @@ def topic_of(names: Collection[str], options: "Options") -> str | None:
     return None
 
 
-def _phrases(options: "Options") -> dict[str, tuple[str, ...]]:
+def _phrases(protected: frozenset[str], unprotected: frozenset[str]) -> dict[str, tuple[str, ...]]:
     """Topics in force. A protected word that is no topic is a phrase of its own."""
-    chosen = [*DEFAULT_TOPICS, *sorted(options.protected)]
-    off = {"_".join(words(name)) for name in options.unprotected}
+    chosen = [*DEFAULT_TOPICS, *sorted(protected)]
+    off = {"_".join(words(name)) for name in unprotected}
     found = {}
     for name in chosen:
         topic = "_".join(words(name))

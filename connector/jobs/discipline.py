@@ -156,13 +156,13 @@ def _grade_moves(run: Run, task: Task, cap: float) -> dict[str, Any]:
     return {"moved": moved, "graded": among, "share": round(moved / among, 4) if among else 0.0, "cap": cap}
 
 
-def graded(run: Run, grade: str) -> int:
-    """Live contacts that hold a value of this grade property now."""
+def graded(run: Run, grade: str, where: str = "true") -> int:
+    """Live contacts that hold a value of this grade property now; `where` is a condition on `store.contacts`."""
     path = literal(f'$."{grade}"')
     return _number(
         run,
         f"""select count(*) from store.contacts where deleted_at is null and merged_into is null
-            and nullif(json_extract_string(ours, {path}), '') is not null""",
+            and nullif(json_extract_string(ours, {path}), '') is not null and {where}""",
     )
 
 

@@ -26,14 +26,14 @@ class Pulled:
         return [{"stream": off.stream, "scope": off.scope, "why": off.why} for off in self.streams_off]
 
 
-def pull(run: Run, *, full: bool = False) -> Pulled:
+def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
     """Read what is new since the cursors. Each page and its cursor are committed together, so a pull that is
-    stopped anywhere goes on at the page it was at."""
+    stopped anywhere goes on at the page it was at. `light` as in `PullRequest`."""
     pulled = Pulled()
     done: Counter[str] = Counter()
     last: Page | None = None
     try:
-        for page in run.platform.pull(run.mirror.known, request(run, full=full)):
+        for page in run.platform.pull(run.mirror.known, request(run, full=full, light=light)):
             if isinstance(page, StreamOff):
                 pulled.streams_off.append(page)
                 continue
@@ -105,7 +105,7 @@ def ensure_pulled(run: Run) -> Pulled | None:
     return None
 
 
-def request(run: Run, *, full: bool = False) -> PullRequest:
+def request(run: Run, *, full: bool = False, light: bool = False) -> PullRequest:
     """What the goals and the manifest ask of a pull."""
     given: list[Any] = list(declared_goals(run.settings).values())
     columns = tuple(str(goal["column"]) for goal in given if goal.get("column") is not None)
@@ -118,4 +118,5 @@ def request(run: Run, *, full: bool = False) -> PullRequest:
         full=full,
         ours=run.our_names(),
         lists=tuple(needed_lists(run.settings)),
+        light=light,
     )

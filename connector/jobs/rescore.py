@@ -105,7 +105,7 @@ def poll(run: Run) -> dict[str, Any]:
     total, pulled = Done(), {}
     if _ready(run, total):
         with total.step("read"):
-            pulled = dict(pull(run).rows)
+            pulled = dict(pull(run, light=True).rows)
         news = run.mirror.connection.execute("select distinct contact_id from store.news order by 1").fetchall()
         for part in chunks([row[0] for row in news], POLL_BATCH):
             total.about = set(part)
@@ -169,6 +169,7 @@ def _winners(page: Page) -> set[str]:
 
 def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     """Compute those of `done.about` that have new rows, and write what differs on all of them."""
+    run = run.settled()
     trained = standing(run)
     if not trained.models:
         done.reasons.append("No model fits the goal and the settings as they stand: the next sync trains one.")

@@ -2,7 +2,7 @@
 
 import getpass
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -70,6 +70,8 @@ class Run:
     #: What a job that is called again and again within one run keeps between its calls.
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     _as_of: datetime | None = field(default=None, repr=False)
+    _goals: Sequence[Goal] | None = field(default=None, repr=False)
+    _options: Options | None = field(default=None, repr=False)
     _ended: bool = field(default=False, repr=False)
 
     @property
@@ -104,6 +106,10 @@ class Run:
         """The same run as of another instant, about the contacts of a table, all of whom have new rows."""
         return replace(self, as_of_given=as_of, _as_of=None, among=among, news=among)
 
+    def settled(self) -> "Run":
+        """The same run, with goals and choices as they are now: they are not worked out again at each question."""
+        return replace(self, _goals=tuple(self.goals()), _options=self.options())
+
     def done(self, result: Mapping[str, Any], status: str = "done") -> None:
         """Record how the run ended, without what its result says of single contacts."""
         self._ended = True
@@ -112,6 +118,8 @@ class Run:
 
     def goals(self) -> list[Goal]:
         """The goals of the settings, else of the mapping, else what the data allow. Raises BadSetting."""
+        if self._goals is not None:
+            return list(self._goals)
         given = declared_goals(self.settings)
         if self.platform.name == "files":
             given = {name: _as_property(table) for name, table in given.items()}
@@ -216,6 +224,8 @@ class Run:
 
     def options(self) -> Options:
         """The user's choices, from settings and mapping."""
+        if self._options is not None:
+            return self._options
         settings = self.settings
         mapping = read_mapping(settings.mapping) if settings.mapping is not None else None
         train, write = read_filters(settings)

@@ -46,14 +46,14 @@ def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> No
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
         while True:
             while failure is None and len(flying) < run.platform.concurrency and (batch := next(batches, None)):
-                run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+                run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch], start)
                 flying[pool.submit(run.platform.write, batch)] = batch
             if not flying:
                 break
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 sent = flying.pop(future)
                 try:
-                    _account_for(run, pushed, sent, future.result())
+                    _account_for(run, pushed, sent, future.result(), start)
                 except LeadlightError as error:
                     failure = failure or error
             try:
@@ -69,8 +69,8 @@ def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> No
         raise failure
 
 
-def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome]) -> None:
-    run.mirror.ledger.settle(run.id, outcomes)
+def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome], start: int) -> None:
+    run.mirror.ledger.settle(run.id, outcomes, start)
     sizes = {write.contact_id: len(write.values) for write in batch}
     for outcome in outcomes:
         if outcome.state == "written":

@@ -83,7 +83,11 @@ def keep(run: Run, task: Task, model: Model, previous: Model | None) -> Model:
     if task.predictor.name == "lead_score":
         population = Population.now(context, model)
         meta |= {"reference": population.reference(), "drivers": population.drivers()}
-        if previous is not None:
+        if previous is not None and previous.meta.get("choices") != model.meta.get("choices"):
+            # in use it would outlive what the settings say of whom to learn from, and rescoring would refuse it
+            why = "In use: the former model was trained under other settings."
+            choice = {"champion": previous.version, "replaced": True, "why": why}
+        elif previous is not None:
             run.progress("Comparing with the model in use", 0, None)
             choice = upkeep.choose(context, previous, model)
     elif previous is not None:

@@ -45,22 +45,36 @@ class MirrorKnown:
         return contacts.filter(pa.array(is_news, pa.bool_())), contacts.filter(pa.array(is_echo, pa.bool_()))
 
     def count(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> int:
         """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers.
 
         The date is that of the version last read, not of our own write since: a person may have edited the record
-        just before that write, and only a reading shows it.
+        just before that write, and only a reading shows it. With `written` it is that of our write.
         """
-        where, parameters = self._window(object_name, since, until, above, upto)
+        where, parameters = self._window(object_name, since, until, above, upto, written=written)
         row = first(self._connection, f"select count(*) {where}", parameters)
         return int(row[0]) if row else 0
 
     def ids(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> list[str]:
         """Their ids, ascending as numbers."""
-        where, parameters = self._window(object_name, since, until, above, upto)
+        where, parameters = self._window(object_name, since, until, above, upto, written=written)
         key = OBJECTS[_TABLES[object_name]][1]
         query = f"select {key} {where} order by try_cast({key} as hugeint)"
         return [row[0] for row in self._connection.execute(query, parameters).fetchall()]
@@ -90,13 +104,21 @@ class MirrorKnown:
         return [row[0] for row in rows]
 
     def _window(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool,
     ) -> tuple[str, list[object]]:
         if object_name not in _TABLES:
             raise Bug(f"The mirror keeps no records of object {object_name!r}.")
         table = _TABLES[object_name]
         number = f"try_cast({OBJECTS[table][1]} as hugeint)"
-        where = f"from store.{table} where {_LIVE} and read_modified_at >= ? and read_modified_at <= ?"
+        stamp = "modified_at" if written else "read_modified_at"
+        where = f"from store.{table} where {_LIVE} and {stamp} >= ? and {stamp} <= ?"
         parameters: list[object] = [naive(since), naive(until)]
         for bound, comparison in ((above, ">"), (upto, "<=")):
             if bound is not None:

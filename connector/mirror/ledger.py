@@ -3,6 +3,9 @@
 Intent is on disk before the first call, an attempt before each call, the outcome after it. Whoever is killed
 between any two of them leaves a run from which the next one can tell: what never left (no attempt), what may
 have arrived (attempted, not settled: read it back), what is settled.
+
+A run may write a contact more than once, each time at a place (`position`) of its own. Attempts and outcomes are
+of a place; where only contacts are named, their last one is meant.
 """
 
 import json
@@ -16,7 +19,7 @@ import pyarrow as pa
 from connector.mirror.sql import first, naive, now, registered, texts, transaction
 from connector.mirror.views import entries
 from connector.platform import Outcome, Write
-from scoring.engine import quoted
+from scoring.engine import literal, quoted
 
 _OPTIONAL = ("predictor", "model", "reason")
 
@@ -30,8 +33,12 @@ _OUTCOMES = pa.schema(
     ]
 )
 
-_OPEN = """not exists (select 1 from store.outcomes o where o.run_id = w.run_id and o.contact_id = w.contact_id)"""
-_TRIED = """exists (select 1 from store.attempts a where a.run_id = w.run_id and a.contact_id = w.contact_id)"""
+#: SQL: an outcome `o` or an attempt `a` is that of the write `w`.
+SETTLES = "o.run_id = w.run_id and o.contact_id = w.contact_id and o.position = w.position"
+_TRIES = "a.run_id = w.run_id and a.contact_id = w.contact_id and a.position = w.position"
+
+_OPEN = f"not exists (select 1 from store.outcomes o where {SETTLES})"
+_TRIED = f"exists (select 1 from store.attempts a where {_TRIES})"
 
 
 class Ledger:
@@ -118,33 +125,44 @@ class Ledger:
 
     def batches(self, run_id: str, size: int, start: int = 0) -> Iterator[list[Write]]:
         """What a run has not attempted yet from place `start`, in its order, `size` contacts at a time."""
-        last = self._number("select coalesce(max(position), -1) from store.writes where run_id = ?", run_id)
-        first_open = self._number(
-            f"select coalesce(min(position), {last + 1}) from store.writes w where run_id = ? and position >= ? "
-            f"and not {_TRIED} and {_OPEN}",
+        last = self._number(
+            "select coalesce(max(position), -1) from store.writes where run_id = ? and position >= ?",
             run_id,
             start,
         )
-        for start in range(first_open, last + 1, size):
+        left = _left(run_id, start)
+        begin = start
+        if start == 0:
+            # a run that goes on where it was stopped
+            begin = self._number(
+                f"select coalesce(min(position), {last + 1}) from store.writes w where run_id = ? and {left}",
+                run_id,
+            )
+        for place in range(begin, last + 1, size):
             rows = self._connection.execute(
                 f"""select contact_id, property, value_after from store.writes w
-                    where run_id = ? and position >= ? and position < ? and not {_TRIED} and {_OPEN}
+                    where run_id = ? and position >= ? and position < ? and {left}
                     order by position, property""",
-                [run_id, start, start + size],
+                [run_id, place, place + size],
             ).fetchall()
             if rows:
                 yield [Write(contact_id, values) for contact_id, values in _by_contact(rows).items()]
 
-    def attempt(self, run_id: str, contact_ids: Sequence[str]) -> None:
-        """Note, on disk, that a call with these contacts is about to leave."""
+    def attempt(self, run_id: str, contact_ids: Sequence[str], start: int = 0) -> None:
+        """Note, on disk, that a call with these contacts is about to leave. They stand at place `start` of the
+        run's plan or after it."""
         self._connection.execute(
-            "insert into store.attempts select ?, unnest(?::varchar[]), ?", [run_id, list(contact_ids), now()]
+            f"""insert into store.attempts (run_id, contact_id, attempted_at, position)
+                select run_id, contact_id, ?, max(position) from store.writes
+                where run_id = ? and position >= ? and contact_id in ({texts(contact_ids)}) group by all""",
+            [now(), run_id, start],
         )
 
-    def settle(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, run_id: str, outcomes: Sequence[Outcome], start: int = 0) -> None:
         """Note what became of contacts; what was written now stands on them in the mirror, in one transaction.
 
         An outcome with a modified date makes that date our own write's, by which the next pull knows its echo.
+        `start` as for `attempt`.
         """
         if not outcomes:
             return
@@ -153,30 +171,38 @@ class Ledger:
             for outcome in outcomes
         ]
         settled = pa.Table.from_pylist(rows, schema=_OUTCOMES)
+        named = texts(outcome.contact_id for outcome in outcomes)
         with registered(self._connection, "_settled", settled), transaction(self._connection):
-            self._merge_ours(run_id)
             self._connection.execute(
-                "delete from store.outcomes where run_id = ? and contact_id in (select contact_id from _settled)",
-                [run_id],
+                f"""create or replace temp table _settled_writes as
+                    select *, max(position) over (partition by contact_id) as latest from store.writes
+                    where run_id = ? and position >= ? and contact_id in ({named}) qualify position = latest""",
+                [run_id, start],
+            )
+            self._merge_ours()
+            self._connection.execute(
+                """delete from store.outcomes o using _settled_writes w
+                   where o.run_id = w.run_id and o.contact_id = w.contact_id and o.position = w.position"""
             )
             self._connection.execute(
-                "insert into store.outcomes select ?, contact_id, state, modified_at, request_id, error, ? "
-                "from _settled",
+                """insert into store.outcomes
+                       (run_id, contact_id, state, modified_at, request_id, error, settled_at, position)
+                   select ?, contact_id, state, modified_at, request_id, error, ?, place.position
+                   from _settled left join (select distinct contact_id, position from _settled_writes) place
+                        using (contact_id)""",
                 [run_id, now()],
             )
 
-    def _merge_ours(self, run_id: str) -> None:
+    def _merge_ours(self) -> None:
         planned = self._connection.execute(
-            """select w.contact_id, w.property, w.value_after from store.writes w
-               join _settled s on s.contact_id = w.contact_id and s.state = 'written' where w.run_id = ?""",
-            [run_id],
+            """select w.contact_id, w.property, w.value_after from _settled_writes w
+               join _settled s on s.contact_id = w.contact_id and s.state = 'written'"""
         ).fetchall()
         if not planned:
             return
         values = _by_contact(planned)
         standing = self._connection.execute(
-            "select contact_id, ours from store.contacts where contact_id in (select unnest(?::varchar[]))",
-            [list(values)],
+            f"select contact_id, ours from store.contacts where contact_id in ({texts(values)})"
         ).fetchall()
         merged = {
             "contact_id": pa.array([row[0] for row in standing], pa.string()),
@@ -187,7 +213,8 @@ class Ledger:
                 """update store.contacts kept
                    set ours = m.ours, modified_at = coalesce(s.modified_at, kept.modified_at),
                        written_at = coalesce(s.modified_at, kept.written_at)
-                   from _merged m join _settled s using (contact_id) where kept.contact_id = m.contact_id"""
+                   from _merged m join _settled s using (contact_id)
+                   where kept.contact_id = m.contact_id"""
             )
 
     def take_over(self, from_run: str, to_run: str) -> None:
@@ -234,12 +261,17 @@ class Ledger:
         return dropped
 
     def written(self, run_id: str) -> pa.Table:
-        """What a run wrote, in its order: contact_id, property, value_before, value_after, predictor, model."""
+        """What a run wrote, in its order: contact_id, property, value_before, value_after, predictor, model; each
+        property of a contact once, from what stood before the run to what it wrote last."""
         return self._connection.sql(
-            """
-            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model
-            from store.writes w join store.outcomes o using (run_id, contact_id)
-            where run_id = ? and o.state = 'written' order by w.position, w.property
+            f"""
+            select contact_id, property, first(value_before order by position) as value_before,
+                   last(value_after order by position) as value_after,
+                   last(predictor order by position) as predictor, last(model order by position) as model
+            from (select w.*, min(w.position) over (partition by w.contact_id) as place
+                  from store.writes w join store.outcomes o on {SETTLES}
+                  where w.run_id = ? and o.state = 'written')
+            group by contact_id, property, place order by place, property
             """,
             params=[run_id],
         ).to_arrow_table()
@@ -267,8 +299,8 @@ class Ledger:
             f"""
             select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model, w.reason,
                    w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
-            from store.writes w left join store.outcomes o using (run_id, contact_id)
-            where run_id = ? order by w.position, w.property {"" if limit is None else f"limit {int(limit)}"}
+            from store.writes w left join store.outcomes o on {SETTLES}
+            where w.run_id = ? order by w.position, w.property {"" if limit is None else f"limit {int(limit)}"}
             """,
             params=[run_id],
         ).to_arrow_table()
@@ -281,13 +313,14 @@ class Ledger:
         """Contacts planned, written, failed, gone and open, and single values written."""
         row = first(
             self._connection,
-            """
-            select count(distinct contact_id), count(distinct case when o.state = 'written' then contact_id end),
-                   count(distinct case when o.state = 'failed' then contact_id end),
-                   count(distinct case when o.state = 'gone' then contact_id end),
-                   count(distinct case when o.state is null then contact_id end),
+            f"""
+            select count(distinct w.contact_id),
+                   count(distinct case when o.state = 'written' then w.contact_id end),
+                   count(distinct case when o.state = 'failed' then w.contact_id end),
+                   count(distinct case when o.state = 'gone' then w.contact_id end),
+                   count(distinct case when o.state is null then w.contact_id end),
                    sum(case when o.state = 'written' then 1 else 0 end)
-            from store.writes w left join store.outcomes o using (run_id, contact_id) where run_id = ?
+            from store.writes w left join store.outcomes o on {SETTLES} where w.run_id = ?
             """,
             [run_id],
         )
@@ -305,6 +338,16 @@ class Ledger:
     def _number(self, query: str, *parameters: object) -> int:
         row = first(self._connection, query, parameters)
         return int(row[0]) if row else 0
+
+
+def _left(run_id: str, start: int) -> str:
+    """SQL: the write `w` was neither attempted nor settled. Both are looked for among the run's own places from
+    `start` on, so that what a long run did before is not gone through at each batch."""
+    among = f"run_id = {literal(run_id)} and position >= {int(start)}"
+    return (
+        f"not exists (from (select * from store.attempts where {among}) a where {_TRIES}) "
+        f"and not exists (from (select * from store.outcomes where {among}) o where {SETTLES})"
+    )
 
 
 def _by_contact(rows: Sequence[tuple[Any, ...]]) -> dict[str, dict[str, str | None]]:

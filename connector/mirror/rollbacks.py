@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from connector.mirror.ledger import SETTLES
 from connector.mirror.sql import first, now, registered, transaction
 
 
@@ -62,9 +63,9 @@ class Rollbacks:
         with transaction(self._connection):
             self._connection.execute("delete from store.holds where run_id = ?", [run_id])
             self._connection.execute(
-                """insert into store.holds
+                f"""insert into store.holds
                    select distinct w.contact_id, w.predictor, w.model, ?, ?::timestamp
-                   from store.writes w join store.outcomes o using (run_id, contact_id)
+                   from store.writes w join store.outcomes o on {SETTLES}
                    where w.run_id = ? and o.state = 'written'
                      and w.predictor is not null and w.model is not null""",
                 [run_id, now(), of_run],
@@ -98,12 +99,12 @@ class Rollbacks:
         )
         with registered(self._connection, "_kept", given):
             return self._connection.sql(
-                """
+                f"""
                 select k.contact_id, k.property, max(w.run_id) as later_run
                 from _kept k join store.writes w
                      on w.contact_id = k.contact_id and w.property = k.property
                         and w.value_after is not distinct from k.present
-                     join store.outcomes o on o.run_id = w.run_id and o.contact_id = w.contact_id
+                     join store.outcomes o on {SETTLES}
                 where o.state = 'written' and w.run_id > ?
                 group by k.contact_id, k.property
                 """,

@@ -137,6 +137,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create table store.list_members (list_id varchar not null, contact_id varchar not null, "
         "added_at timestamp)",
     ),
+    (
+        # position: of the writes that were attempted and settled; a run may write a contact more than once
+        "alter table store.attempts add column position bigint",
+        "alter table store.outcomes add column position bigint",
+        *(
+            f"""update store.{table} kept set position = w.position from (
+                    select run_id, contact_id, max(position) as position from store.writes group by all) w
+                where w.run_id = kept.run_id and w.contact_id = kept.contact_id"""
+            for table in ("attempts", "outcomes")
+        ),
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - our tables hold naive UTC
@@ -10,9 +11,12 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - our tables hold naive UTC
 
 def instant(value: object) -> datetime | None:
     """A time as naive UTC with all its digits: ISO 8601, a date, or epoch milliseconds."""
-    if value in (None, ""):
-        return None
-    text = str(value)
+    return None if value in (None, "") else _instant(str(value))
+
+
+@lru_cache(maxsize=20_000)
+def _instant(text: str) -> datetime | None:
+    """Records that came together share their times, and each is asked for more than once."""
     try:
         if text.lstrip("-").isdigit():
             return EPOCH + timedelta(milliseconds=int(text))

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 HEADER = b"x-request-id"
 #: Asked every few seconds by machines: logged at debug unless it breaks ("not ready" is an answer). So are
-#: webhooks that are taken, of which there may be thousands a second (they are counted, and tell by their rescoring).
+#: webhooks that are taken, of which there may be thousands a second (they are counted).
 _OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 #: Also where the address was typed wrong: what stands behind Salesforce's name is most likely the secret.
 _SECRET = re.compile(r"(salesforce/+)[^/].*", re.IGNORECASE | re.DOTALL)

@@ -28,9 +28,14 @@ class Curve:
     values: list[float]
     missing: float
 
+    @cached_property
+    def _line(self) -> tuple[Floats, Floats]:
+        return np.array(self.knots, dtype=np.float64), np.array(self.values, dtype=np.float64)
+
     def __call__(self, column: Floats) -> Floats:
-        out = np.interp(np.nan_to_num(column), self.knots, self.values)
-        return np.where(np.isnan(column), self.missing, out)
+        out: Floats = np.interp(column, *self._line)
+        out[np.isnan(column)] = self.missing
+        return out
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ A predictor is one file in this folder, its rows in `manifests/properties.toml`,
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -85,6 +86,11 @@ class Model:
     meta: Mapping[str, Any]
     #: File name -> text.
     files: Mapping[str, str]
+
+    @cached_property
+    def parsed(self) -> dict[str, Any]:
+        """Room for what a predictor made of the files: reading them costs more than scoring a few contacts."""
+        return {}
 
 
 class Predictor(Protocol):

@@ -103,7 +103,7 @@ class LeadScore:
             raise ModelMismatch(f"{model.version} is no {self.name} model of goal {context.goal.name!r}.")
         if len(model.meta["kinds"]) != context.options.folds:
             raise ModelMismatch(f"{model.version} has {len(model.meta['kinds'])} folds: train again.")
-        ensemble = Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
+        ensemble = _ensemble(model)
         eligible(context, "lead_now", only)
         build(context, "lead_now", "lead_now_features", ensemble.coding.features)
         columns = "".join(f", f.{quoted(name)}" for name in ensemble.coding.names)
@@ -259,6 +259,13 @@ def _weights(ensemble: Ensemble, ready: Prepared) -> dict[str, Any]:
         "named": named.tolist(),
         "effects": effects(ensemble.coding, ready.known[::every], parts, named),
     }
+
+
+def _ensemble(model: Model) -> Ensemble:
+    if "ensemble" not in model.parsed:
+        model.parsed["ensemble"] = Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
+    found: Ensemble = model.parsed["ensemble"]
+    return found
 
 
 def _scored(table: pa.Table, ensemble: Ensemble, model: Model) -> pa.Table:

@@ -150,7 +150,9 @@ class Segments:
     def score(self, context: Context, model: Model, only: str | None = None) -> pa.Table:
         if (model.predictor, model.goal) != (self.name, context.goal.name):
             raise ModelMismatch(f"{model.version!r} is no model of segments for goal {context.goal.name!r}.")
-        return _followed_up(context, Segmentation.from_model(model), only).select(["contact_id", *self.properties])
+        if "segmentation" not in model.parsed:
+            model.parsed["segmentation"] = Segmentation.from_model(model)
+        return _followed_up(context, model.parsed["segmentation"], only).select(["contact_id", *self.properties])
 
 
 def _fit(context: Context, previous: Model | None) -> _Fit:

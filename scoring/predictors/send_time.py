@@ -204,6 +204,13 @@ def _too_few(contacts: int) -> str:
 
 
 def _read(model: Model) -> _Learnt:
+    if "learnt" not in model.parsed:
+        model.parsed["learnt"] = _parsed(model)
+    found: _Learnt = model.parsed["learnt"]
+    return found
+
+
+def _parsed(model: Model) -> _Learnt:
     try:
         profiles = Profiles.from_json(json.loads(model.files["profiles.json"]))
         weekdays = Weekdays.from_json(json.loads(model.files["weekdays.json"]))

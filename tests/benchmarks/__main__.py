@@ -28,7 +28,7 @@ from scoring.predictors.base import Context, Model
 from scoring.snapshots import eligible, labelled
 from scoring.synthetic.market import market
 from scoring.tables import schema
-from tests.benchmarks import reasons
+from tests.benchmarks import reasons, rescoring
 
 UNTIL = datetime(2026, 6, 30)
 #: Contacts of a rescoring.
@@ -76,6 +76,15 @@ def measure(contacts: int, seed: int) -> dict[str, Any]:
         report[f"{predictor.name}_score"]["contacts"] = table.num_rows
         models[predictor.name] = model
     rescored(made.tables, models, report, stage)
+    wire = rescoring.rounds(contacts, seed, BATCH, models)
+    report["rescoring_over_the_wire"] = {
+        "contacts": BATCH,
+        "of": contacts,
+        "units": round(wire["seconds"] / unit, 1),
+        "processor_units": round(wire["processor_seconds"] / unit, 1),
+        **wire,
+    }
+    sys.stderr.write(f"rescoring_over_the_wire: {report['rescoring_over_the_wire']}\n")
     for name, rows, work in reasons.cases(seed):
         stage(name, work, rows)
     return report

@@ -97,12 +97,26 @@ class DictKnown:
         )
 
     def count(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> int:
-        return len(self.ids(object_name, since, until, above, upto))
+        return len(self.ids(object_name, since, until, above, upto, written=written))
 
     def ids(
-        self, object_name: str, since: datetime, until: datetime, above: str | None, upto: str | None
+        self,
+        object_name: str,
+        since: datetime,
+        until: datetime,
+        above: str | None,
+        upto: str | None,
+        *,
+        written: bool = False,
     ) -> list[str]:
         rows = self.tables[WORDS[object_name]]
         low = -1 if above is None else int(above)
@@ -112,9 +126,14 @@ class DictKnown:
         found = [
             name
             for name in near
-            if name in rows and low < int(name) <= high and since <= rows[name]["modified_at"] <= until
+            if name in rows and low < int(name) <= high and since <= self._stamp(rows[name], written) <= until
         ]
         return sorted(found, key=int)
+
+    def _stamp(self, row: Mapping[str, Any], written: bool) -> datetime:
+        ours = self.written.get(row["contact_id"]) if written and "contact_id" in row else None
+        stamp: datetime = row["modified_at"]
+        return stamp if ours is None else max(stamp, ours)
 
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
         by_address = {row["email"]: row["contact_id"] for row in self.parts["contact_addresses"]}

@@ -70,8 +70,8 @@ class Portal:
         with self.running(**changed) as run:
             return rescore(run, self.hints() if hints is None else hints)
 
-    def sync(self) -> dict[str, Any]:
-        with self.running("sync") as run:
+    def sync(self, **changed: Any) -> dict[str, Any]:
+        with self.running("sync", **changed) as run:
             return sync(run)
 
     def hints(self) -> list[Hint]:

@@ -29,6 +29,9 @@ class MadeIndex:
         self.modified = dict(modified)
         self.calls = 0
 
+    def now(self) -> datetime:
+        return CURSOR + timedelta(hours=1)
+
     def search(
         self, object_name: str, filters: Sequence[Mapping[str, Any]], properties: Sequence[str]
     ) -> tuple[int, list[Mapping[str, Any]]]:
@@ -66,16 +69,16 @@ def commit(known: DictKnown, records: Sequence[Mapping[str, Any]]) -> None:
     known.commit(Page("contacts", {"contacts": to_table("contacts", rows)}))
 
 
-def changes(index: MadeIndex, known: DictKnown) -> Changes:
+def changes(index: MadeIndex, known: DictKnown, *, light: bool = False) -> Changes:
     reading = Reading(index, known, PullRequest(), Account("hubspot", "1"), LOOKBACK)  # type: ignore[arg-type]
-    return Changes(reading, "contacts", ("email",), SINCE)
+    return Changes(reading, "contacts", ("email",), SINCE, light=light)
 
 
-def read(index: MadeIndex, known: DictKnown) -> tuple[list[int], list[str]]:
+def read(index: MadeIndex, known: DictKnown, *, light: bool = False) -> tuple[list[int], list[str]]:
     """(ids handed out, ids that vanished), with what is handed out committed as a pull does."""
     numbers: list[int] = []
     vanished: list[str] = []
-    for found in changes(index, known).found():
+    for found in changes(index, known, light=light).found():
         numbers += [int(one["id"]) for one in found.records]
         vanished += found.vanished
         commit(known, found.records)
@@ -158,6 +161,43 @@ def test_a_run_resumes_above_the_last_id() -> None:
     known = mirror(dict.fromkeys(range(1, 401), ago(-60)))
     numbers = [int(one["id"]) for found in changes(index, known).found(above="400") for one in found.records]
     assert numbers == list(range(401, 1001))
+
+
+def pushed_since(contacts: int) -> tuple[MadeIndex, DictKnown]:
+    """All were read before the cursor, and written by us since, a thousand a second."""
+    known = mirror(dict.fromkeys(range(1, contacts + 1), ago(86_400)))
+    written = {number: ago(-60 - number // 1_000) for number in range(1, contacts + 1)}
+    for number, stamp in written.items():
+        known.written[str(number)] = words.instant(str(stamp))
+    return MadeIndex(written), known
+
+
+def test_a_light_reading_counts_what_we_wrote_instead_of_reading_it() -> None:
+    index, known = pushed_since(50_000)
+    assert read(index, known, light=True) == ([], [])
+    assert index.calls <= 20
+
+
+def test_a_light_reading_finds_what_changed_while_we_wrote_and_after() -> None:
+    index, known = pushed_since(20_000)
+    index.modified |= {77: ago(-3_590), 30_001: ago(-71), 30_002: ago(-2_000)}
+    numbers, vanished = read(index, known, light=True)
+    assert {77, 30_001, 30_002} <= set(numbers)
+    assert vanished == []
+    assert index.calls <= 60
+
+
+def test_a_light_reading_takes_what_is_not_in_the_index_yet_for_nothing() -> None:
+    index, known = pushed_since(20_000)
+    index.modified |= {number: ago(86_400) for number in range(19_000, 20_001)}
+    assert read(index, known, light=True)[1] == []
+
+
+def test_a_light_reading_of_what_others_changed_reads_it_straight() -> None:
+    index = MadeIndex(dict.fromkeys(range(1, 5_001), ago(-60)))
+    numbers, _ = read(index, mirror({}), light=True)
+    assert numbers == list(range(1, 5_001))
+    assert index.calls <= 25 + 5
 
 
 STAMPS = st.integers(min_value=ago(1200), max_value=ago(-300))

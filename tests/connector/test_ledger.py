@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from connector.mirror import Mirror
@@ -49,6 +50,33 @@ def test_batches_come_in_the_plans_order_and_leave_out_what_was_attempted(mirror
     assert list(mirror.ledger.batches("r", 2)) == [[Write("2", {"score": "3"})]]
     assert mirror.ledger.attempted_unsettled("r") == {"3": {"grade": None, "score": "1"}, "1": {"score": "2"}}
     assert mirror.ledger.unattempted("r") == {"2": {"score": "3"}}
+
+
+def test_a_run_writes_a_contact_as_often_as_it_changes(mirror: Mirror) -> None:
+    ledger = mirror.ledger
+
+    def plan(before: str, after: str) -> list[list[Write]]:
+        start = ledger.next_place("r")
+        rows = {"contact_id": ["1"], "property": ["score"], "value_after": [after], "value_before": [before]}
+        ledger.plan_writes("r", pa.table(rows))
+        return list(ledger.batches("r", 100, start))
+
+    for before, after in (("5", "6"), ("6", "7"), ("7", "8")):
+        assert plan(before, after) == [[Write("1", {"score": after})]]
+        ledger.attempt("r", ["1"])
+        assert ledger.attempted_unsettled("r") == {"1": {"score": after}}
+        ledger.settle("r", [Outcome("1", "written")])
+        assert ledger.open_runs() == []
+        assert fetch(mirror, "select ours from store.contacts where contact_id = '1'") == [
+            (f'{{"grade":"B","score":"{after}"}}',)
+        ]
+    plan("8", "9")
+    ledger.attempt("r", ["1"])
+    ledger.settle("r", [Outcome("1", "failed")])
+    [row] = ledger.written("r").to_pylist()
+    assert (row["value_before"], row["value_after"]) == ("5", "8")
+    assert ledger.counts("r") == {"planned": 1, "written": 1, "failed": 1, "gone": 0, "open": 0, "values": 3}
+    assert ledger.entries("r").num_rows == 4
 
 
 def test_what_was_written_stands_on_the_contact_and_nothing_else_does(mirror: Mirror) -> None:

@@ -1,5 +1,6 @@
 """What happens to a contact that changed: each kind of hint on a pretend account, and what must not happen."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -254,6 +255,23 @@ def test_a_call_after_one_that_failed_settles_it_within_the_same_run(account: Po
         assert run.mirror.ledger.open_runs() == []
 
 
+def test_a_contact_that_changes_again_within_one_run_is_written_again(account: Portal, lead: str) -> None:
+    before = account.values(lead)["leadlight_probability"]
+    told = []
+    with account.running() as run:
+        for visits in ("14", "0", "9"):
+            account.edit(lead, pricing_visits=visits)
+            assert rescore(run, account.hints())["changed"] == 1
+            told.append(account.values(lead)["leadlight_probability"])
+    assert told[0] != told[1] != told[2]
+    assert account.sync()["pushed"]["changed"] == 0
+    with account.running("rollback") as undo:
+        assert rollback(undo, find_target(undo, run.id))["restored"] == 1
+        undo.mirror.rollbacks.release()
+    assert account.values(lead)["leadlight_probability"] == before
+    account.sync()
+
+
 def test_many_calls_are_one_run_which_is_rolled_back_as_one(account: Portal) -> None:
     leads = account.open_leads()[10:14]
     before = {one: account.values(one)["leadlight_probability"] for one in leads}
@@ -305,6 +323,39 @@ def test_caps_hold_for_a_day_of_runs(account: Portal) -> None:
     assert float(account.values(second)["leadlight_probability"]) > float(standing)
 
 
+def test_grade_moves_of_a_day_are_net_and_a_share_of_who_held_a_grade_at_midnight(account: Portal) -> None:
+    account.sync()
+
+    def told(lead: str) -> tuple[int, int]:
+        """What the cap says: so many of so many, were the lead to move."""
+        account.edit(lead, **KEEN)
+        [reason] = account.rescore([hint("changed", lead)], max_grade_moves=0.0)["reasons"][:1]
+        moved, held = re.findall(r"([0-9,]+) of ([0-9,]+) contacts with a grade", reason)[0]
+        return int(moved.replace(",", "")), int(held.replace(",", ""))
+
+    leads = account.open_leads()
+    low = sorted(leads, key=lambda one: (float(account.values(one)["leadlight_probability"]), int(one)))
+    there_and_back, gone, last = low[:3]
+    moved, held = told(last)
+    before = {name: account.values(there_and_back)[name] for name in KEEN}
+    grades = []
+    for values in (KEEN, before):
+        account.edit(there_and_back, **values)
+        assert account.rescore([hint("changed", there_and_back)])["changed"] == 1
+        grades.append(account.values(there_and_back)["leadlight_grade"])
+    assert grades[0] != grades[1]
+    assert told(last) == (moved, held)
+    # who loses the grade has moved, and held one at midnight; who got a first one today did not
+    account.edit(gone, y="yes")
+    account.call("POST", "contacts", {"properties": {**KEEN, "email": "first@example.com", "age": "40"}})
+    made = [one.object_id for one in account.hints() if one.kind == "created"]
+    for values in ({}, {"pricing_visits": "0", "employees": "5"}):
+        account.edit(made[0], **values)
+        assert account.rescore([hint("changed", gone), hint("created", made[0])])["changed"] >= 1
+    assert told(last) == (moved + 1, held)
+    account.sync()
+
+
 def test_what_a_sync_has_planned_gives_way_to_what_is_known_better(account: Portal, lead: str) -> None:
     account.edit(lead, pricing_visits="11", age="51")
     hints = account.hints()
@@ -340,6 +391,21 @@ def test_a_poll_finds_what_no_webhook_told(account: Portal, lead: str) -> None:
         assert result["pulled"]["contacts"] == 1
         quiet = poll(run)
         assert (quiet["contacts"], quiet["changed"]) == (0, 0)
+
+
+def test_a_poll_leaves_what_it_told_by_counts_alone_to_the_next_sync(account: Portal, lead: str) -> None:
+    account.sync()
+    account.edit(lead, pricing_visits="7")
+    account.told.clear()
+    with account.running() as run:
+        before = dict(run.mirror.known.cursor("contacts") or {})
+        assert poll(run)["contacts"] == 1
+        after = dict(run.mirror.known.cursor("contacts") or {})
+    assert after.pop("polled") > before["since"]
+    assert after == before
+    account.sync()
+    with account.running() as run:
+        assert "polled" not in (run.mirror.known.cursor("contacts") or {})
 
 
 def test_before_the_first_sync_nothing_happens(account: Portal, tmp_path: Path) -> None:

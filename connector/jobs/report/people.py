@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from connector.jobs.report.names import NAME_SQL
 from connector.jobs.run import Run, Task
+from connector.mirror.ledger import SETTLES
 from connector.mirror.sql import first
 from connector.mirror.views import texts
 from scoring.engine import literal, quoted
@@ -56,9 +57,12 @@ class Scores:
             standing as (select contact_id, from_json(ours, {texts(named)}) as parsed
                          from store.contacts where deleted_at is null and merged_into is null),
             before as (
-                select w.contact_id, map_from_entries(list((w.property, w.value_before))) as "values"
-                from store.writes w join store.outcomes o using (run_id, contact_id)
-                where run_id = {literal(run_id or "")} and o.state = 'written' group by w.contact_id
+                select contact_id, map_from_entries(list((property, value_before))) as "values"
+                from (select w.contact_id, w.property, first(w.value_before order by w.position) as value_before
+                      from store.writes w join store.outcomes o on {SETTLES}
+                      where w.run_id = {literal(run_id or "")} and o.state = 'written'
+                      group by w.contact_id, w.property)
+                group by contact_id
             )
             select s.contact_id{now}{stood}
             from standing s left join computed c using (contact_id) left join before w using (contact_id)

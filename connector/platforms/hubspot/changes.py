@@ -13,6 +13,10 @@ HubSpot's search index lags behind its records, by seconds as a rule. A cursor i
   mirror's; only id ranges that differ are read.
 
 A record whose version the mirror has already is never handed out again.
+
+After a push every record that was written has changed, and all of them would be read again to find that it was our
+own doing. A light reading compares counts with what the mirror knows to have written, in slices that get narrower
+towards the present, and reads only where they differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +37,14 @@ LITTLE = 1000
 #: Where the slices of the margin begin, in seconds before the cursor.
 SLICES = (2, 5, 10, 20, 40, MARGIN)
 
+#: The same for the slices of a light reading, before the present.
+LIGHT_SLICES = (2, 5, 10, 20, 40, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
 #: An id range with more ids than a search page is halved, but not beyond this many calls a pull.
 MOST_COMPARISONS = 200
+
+#: Milliseconds by which the clocks of HubSpot's machines may differ.
+_AHEAD = 600_000
 
 _FOREVER = datetime(9999, 1, 1)  # noqa: DTZ001 - naive UTC
 
@@ -54,7 +64,16 @@ class Found:
 class Changes:
     """Changes of one object ('contacts') since `since`, in epoch milliseconds."""
 
-    def __init__(self, reading: Reading, object_name: str, properties: Sequence[str], since: int) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        object_name: str,
+        properties: Sequence[str],
+        since: int,
+        *,
+        light: bool = False,
+    ) -> None:
+        self._light = light
         self._reading, self._object, self._properties = reading, object_name, properties
         self._word = words.OBJECTS[object_name]
         self._modified = words.MODIFIED.get(object_name, words.MODIFIED_ELSEWHERE)
@@ -72,7 +91,11 @@ class Changes:
             if total <= self._page:
                 yield Found(self._unseen(records))
                 return
-        yield from self._run(self._since, above)
+        if self._light and self._mostly_ours():
+            for low, high in self._slices_since():
+                yield from self._compare(low, high)
+        else:
+            yield from self._run(self._since, above)
         yield from self._second_look()
 
     def differing(self) -> Iterator[Found]:
@@ -85,6 +108,24 @@ class Changes:
 
     def _floor(self) -> int:
         return self._since - 1000 * self._reading.lookback
+
+    def _mostly_ours(self) -> bool:
+        """Whether so much of what changed was written by us that counting is cheaper than reading."""
+        total, _ = self._search(self._since)
+        ours = self._reading.known.count(self._word, _naive(self._since), _FOREVER, None, None, written=True)
+        return total > LITTLE and 2 * ours > total
+
+    def _slices_since(self) -> Iterator[tuple[int, int]]:
+        """From the present back to the cursor."""
+        now = words.milliseconds(self._reading.api.now())
+        high = now + _AHEAD
+        for seconds in LIGHT_SLICES:
+            low = max(self._since, now - 1000 * seconds)
+            if low <= high:
+                yield low, high
+            high = low - 1
+        if self._since <= high:
+            yield self._since, high
 
     def _run(self, since: int, above: str | None = None, until: int | None = None) -> Iterator[Found]:
         while True:
@@ -123,12 +164,15 @@ class Changes:
         window = _naive(low), _naive(high) + timedelta(microseconds=999)
         total, records = self._search(low, high, above, upto)
         self._comparisons += 1
-        if total == self._reading.known.count(self._word, *window, above, upto):
+        known = self._reading.known
+        if total == known.count(self._word, *window, above, upto, written=self._light):
             return
-        mirrored = self._reading.known.ids(self._word, *window, above, upto)
+        mirrored = known.ids(self._word, *window, above, upto, written=self._light)
         if total <= self._page:
             present = {str(record["id"]) for record in records}
-            vanished = [record for record in mirrored if record not in present]
+            # what we just wrote may not be in the index yet
+            read = set(known.ids(self._word, *window, above, upto)) if self._light else set(mirrored)
+            vanished = [record for record in mirrored if record not in present and record in read]
             yield Found(self._unseen(records), vanished=vanished)
         elif len(mirrored) < 2 or self._comparisons >= MOST_COMPARISONS:
             for found in self._run_between(low, high, above, upto):
