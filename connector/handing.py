@@ -76,9 +76,19 @@ def service_of(held: StateHeld) -> Service | None:
     return found
 
 
+_OF_SERVICES = frozenset(
+    {
+        *("serve", "alerts", "alerts_webhook_url", "alerts_smtp_password", "public_url"),
+        *("hubspot_client_secret", "hubspot_signatures"),
+        *("salesforce_webhook_secret", "salesforce_hmac_secret"),
+    }
+)
+
+
 def settings_fingerprint(settings: Settings) -> str:
-    """Equal for equal settings, wherever they were read; of secrets only whether they are set."""
-    given = {name: _plain(value) for name, value in settings}
+    """Equal for equal settings, wherever they were read; of secrets only whether they are set. What only a service
+    looks at is left out: nobody sets it for a command."""
+    given = {name: _plain(value) for name, value in settings if name not in _OF_SERVICES}
     return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -38,6 +38,9 @@ class Offline:
     def last_time(self) -> datetime | None:
         return self.at
 
+    def calls(self) -> dict[str, int]:
+        return {}
+
 
 @contextmanager
 def open_stored(
@@ -65,11 +68,17 @@ def stored_run(
     progress: Progress = silent,
 ) -> Run:
     """The same on a mirror that is open already."""
+    return Run(
+        "", command, settings, offline(settings, platform, mirror), mirror, as_of, time.monotonic(), progress
+    )
+
+
+def offline(settings: Settings, platform: str, mirror: Mirror) -> Platform:
+    """What stands for the platform of a mirror."""
     last = _last_instant(mirror)
     if last is None and platform == "files":
         last = getattr(connect(settings), "last_time", lambda: None)()
-    offline = cast(Platform, Offline(platform, last))
-    return Run("", command, settings, offline, mirror, as_of, time.monotonic(), progress)
+    return cast(Platform, Offline(platform, last))
 
 
 def _last_instant(mirror: Mirror) -> datetime | None:

@@ -41,6 +41,8 @@ class Service:
     """Raises StateHeld where another process has the state, BadSetting for a port that is taken."""
 
     def __init__(self, settings: Settings, host: str = "127.0.0.1", port: int = 0) -> None:
+        # what is written for a command that was handed over is for the owner alone
+        os.umask(0o077)
         self.settings = settings
         self._socket = _listening(host, port)
         try:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from connector.jobs.run import Run, run_on
-from connector.jobs.stored import stored_run
+from connector.jobs.stored import offline, stored_run
 from connector.mirror import Mirror
 from connector.platform import Account, Platform
 from connector.progress import Progress, silent
@@ -44,9 +44,8 @@ class State:
     def recorded(
         self, command: str, *, as_of: datetime | None = None, progress: Progress = silent, who: str | None = None
     ) -> Iterator[Run]:
-        """A run, from any thread, that writes nothing but its own line in `runs`."""
-        with (
-            self.mirror.reading() as mirror,
-            run_on(self.platform, mirror, self.settings, command, as_of=as_of, progress=progress, who=who) as run,
-        ):
-            yield run
+        """The same with a line in `runs` of its own."""
+        with self.mirror.reading() as mirror:
+            platform = offline(self.settings, self.account.platform, mirror)
+            with run_on(platform, mirror, self.settings, command, as_of=as_of, progress=progress, who=who) as run:
+                yield run

@@ -13,7 +13,7 @@ from connector.inbox import connect, figures
 from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.service.access import Logged
-from connector.service.alerts import Alerts, about_run, overdue
+from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
 from connector.service.orders import Order
 from connector.service.schedule import patience
@@ -101,7 +101,7 @@ class Watch:
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
         dry = order.command == "sync" and bool(order.params.get("dry_run"))
-        status = "stopped" if outcome.kind == "Stopped" else outcome.status
+        status: str = "stopped" if outcome.kind == "Stopped" else outcome.status
         status = "partly" if outcome.exit_code == 4 else status
         self.metrics.ended("dry-run" if dry else order.command, status, time.monotonic() - self._began)
         told: dict[str, Any] = {"command": order.command, "who": order.who, "run": _run_of(outcome)}
@@ -116,7 +116,7 @@ class Watch:
             self._last_success = self.now()
             self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
         elif outcome.kind != "Stopped" and order.who in _BY_ITSELF:
-            kind = "refused" if outcome.status == "refused" else "failed"
+            kind: Kind = "refused" if outcome.status == "refused" else "failed"
             told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
             self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
 

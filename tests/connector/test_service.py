@@ -94,8 +94,10 @@ def test_a_sync_is_handed_over_and_other_commands_are_answered(service: Service)
     lead = a_lead(service.account)
     code, told, _ = service.command("explain", lead)
     assert (code, told["contact_id"]) == (0, lead)
-    code, told, _ = service.command("rollback", result["run_id"], "--dry-run")
-    assert code == 0
+    wrote = next(run["run_id"] for run in listed["runs"] if run["contacts"]["written"])
+    code, told, err = service.command("rollback", wrote, "--dry-run")
+    assert code == 0, err
+    assert told["of_run"] == wrote
     code, listed, _ = service.command("inbox", "list")
     assert code == 0
 
