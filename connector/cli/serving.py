@@ -1,5 +1,6 @@
 """The service."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -50,5 +51,11 @@ def serve(
 
         configure()
         service = Service(settings, host, port)
-        service.run(lambda: console.say(f"Serving at {service.url}; stop it with Ctrl-C."))
+        service.run(lambda: _greet(service.url))
         answer.result = {"stopped": True, "url": service.url}
+
+
+def _greet(url: str) -> None:
+    """At a terminal alone: a log holds JSON lines."""
+    if sys.stderr.isatty():
+        console.say(f"The dashboard is at {url}; stop with Ctrl-C.")

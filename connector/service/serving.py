@@ -144,6 +144,9 @@ class Service:
 
     def _ready(self) -> None:
         self._handed.announce(self.url)
+        due = self._schedule.next_at()
+        next_sync = None if due is None else due.isoformat(timespec="minutes")
+        log.info("serving", extra={"url": self.url, "webhooks": self._intake is not None, "next_sync": next_sync})
         self._schedule.start()
         self._announce()
 

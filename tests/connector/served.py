@@ -67,8 +67,9 @@ class Service:
     def metric(self, name: str) -> float:
         """A figure by its name and labels as it stands in /metrics; 0 where it does not."""
         for line in self.get("/metrics").text.splitlines():
-            if line.rpartition(" ")[0] == name:
-                return float(line.rpartition(" ")[2])
+            given, _, value = line.rpartition(" ")
+            if _labelled(given) == _labelled(name):
+                return float(value)
         return 0.0
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -80,6 +81,11 @@ class Service:
         """End it; its exit code."""
         self.process.send_signal(how)
         return self.process.wait(seconds)
+
+
+def _labelled(name: str) -> tuple[str, frozenset[str]]:
+    plain, _, labels = name.rstrip("}").partition("{")
+    return plain, frozenset(labels.split(",")) if labels else frozenset()
 
 
 def environment(account: Portal, folder: Path) -> dict[str, str]:
