@@ -31,6 +31,8 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
     stopped anywhere goes on at the page it was at. `light` as in `PullRequest`."""
     pulled = Pulled()
     done: Counter[str] = Counter()
+    #: Contacts with events that nobody has looked at; kept where a pull is stopped within a longer run.
+    unweighed: set[str] = run.kept.setdefault("unweighed", set())
     last: Page | None = None
     try:
         for page in run.platform.pull(run.mirror.known, request(run, full=full, light=light)):
@@ -39,6 +41,8 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
                 continue
             written = run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
             pulled.rows.update(written)
+            if written.get("events") and "events" in page.rows:
+                unweighed.update(one for one in page.rows["events"]["contact_id"].to_pylist() if one is not None)
             done[page.stream] += sum(table.num_rows for name, table in page.rows.items() if name not in _BESIDE)
             run.progress(f"Reading {page.stream}", done[page.stream], page.total)
             last = page
@@ -55,9 +59,12 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
     require_lists(run)
     pulled.retention = trim(run)
     # A run that was killed may have brought events that nobody has looked at.
-    if pulled.rows.get("events") or run.mirror.unfinished():
+    killed = not run.kept.get("weighed") and bool(run.mirror.unfinished())
+    if pulled.rows.get("events") or unweighed or killed:
         run.progress("Telling machines from people", 0, None)
-        run.mirror.weigh_events()
+        run.mirror.weigh_events(sorted(unweighed) if light and not killed else None)
+        unweighed.clear()
+        run.kept["weighed"] = run.kept.get("weighed") or killed
     return pulled
 
 

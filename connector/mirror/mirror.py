@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug, StateMismatch
-from connector.mirror import views
+from connector.mirror import views, weighing
 from connector.mirror.commit import PageCommit
 from connector.mirror.doors import Doors
 from connector.mirror.excerpt import excerpt
@@ -176,11 +176,16 @@ class Mirror:
             self._snapshot = (self._engine_saw, wanted)
         return DuckEngine(self.connection)
 
-    def weigh_events(self) -> int:
-        """Tell anew which opens and clicks machines made (`scoring.machines`). Returns how many.
+    def weigh_events(self, of: Collection[str] | None = None) -> int:
+        """Tell anew which opens and clicks machines made (`scoring.machines`). Returns how many there are.
 
-        A mailbox or gateway shows itself over many mails, so that new events change what old ones are worth.
+        A mailbox or gateway shows itself over many mails, so that new events change what old ones are worth. `of`:
+        only these contacts have new events; all mailboxes behind the same gateways are weighed again.
         """
+        if of is not None:
+            with registered(self.connection, "_weighed", weighing.among(self.connection, of)):
+                weighing.exchange(self.connection)
+            return count(self.connection, "store.machine_made")
         with transaction(self.connection):
             found = suspicions(DuckEngine(self.connection))
             self.connection.execute("delete from store.machine_made")
