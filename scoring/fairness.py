@@ -8,20 +8,18 @@ people it had not seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from scoring import evaluation
+from scoring.context import Context
 from scoring.engine import literal, quoted
-from scoring.evaluation import rounded
 from scoring.features.property_sources import Source, protected
+from scoring.learning import evaluation
 from scoring.learning.coding import Flags, Floats, Ints
+from scoring.learning.evaluation import rounded
 from scoring.scale import Scale
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: Groups of fewer people are not told apart: their figures would say little of the model and much of them.
 FEWEST = 20

@@ -7,14 +7,11 @@ the names in THRESHOLDS.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scoring.evaluation import Figure, Report
+from scoring.context import Context
+from scoring.learning.evaluation import Figure, Report
 from scoring.readiness import POSITIVES, more_conversions
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
-
 
 THRESHOLDS: Mapping[str, float] = {
     "min_positives": POSITIVES,
@@ -65,7 +62,7 @@ class BaseRates:
 
 
 def lead_score_refusals(
-    context: "Context", report: Report | None, positives: int, rates: BaseRates | None
+    context: Context, report: Report | None, positives: int, rates: BaseRates | None
 ) -> tuple[str, ...]:
     """Why a lead score must not be published; empty when it may."""
     limits = {**THRESHOLDS, **context.options.gates}
@@ -93,7 +90,7 @@ def lead_score_refusals(
     return tuple(reasons)
 
 
-def _no_gain(name: str, gain: Figure, report: Report, context: "Context", positives: int) -> str:
+def _no_gain(name: str, gain: Figure, report: Report, context: Context, positives: int) -> str:
     other = _NAMES.get(name, name)
     return (
         f"The AUC of {report.auc.value:.3f} is not surely better than {other} "

@@ -8,15 +8,13 @@ none of the tables made here; the user's filters say who else is not (`scoring.e
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from scoring import eligibility
+from scoring.context import Context
 from scoring.eligibility import Filter
 from scoring.engine import Engine, literal, quoted
 from scoring.goals import goal_text, reached
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: Training rows beyond this are sampled: more cost time and memory and teach little.
 MAX_ROWS = 200_000
@@ -41,11 +39,13 @@ class Snapshots:
     split: Literal["time", "cv", "order"]
     #: Ascending; one for cv and order.
     instants: tuple[datetime, ...]
+    #: Pairs of a contact and an instant.
     rows: int
     positives: int
+    contacts: int
 
 
-def labelled(context: "Context", into: str = "labelled") -> Snapshots:
+def labelled(context: Context, into: str = "labelled") -> Snapshots:
     """The training rows of the goal, about MAX_ROWS at most, drawn by a hash of contact and instant.
 
     A static goal gives each contact whose goal column is not empty, as of now. A goal in time gives every
@@ -69,7 +69,7 @@ def labelled(context: "Context", into: str = "labelled") -> Snapshots:
     return _sampled(context, into, "cv", instants[-1:])
 
 
-def eligible(context: "Context", into: str = "eligible", only: str | None = None) -> int:
+def eligible(context: Context, into: str = "eligible", only: str | None = None) -> int:
     """Who gets a lead score now: contact_id, person_id, as_of, fold. Returns how many.
 
     Who has reached a goal that happens once is left out. `only` names a table of contact_ids.
@@ -90,7 +90,7 @@ def eligible(context: "Context", into: str = "eligible", only: str | None = None
 
 
 def population(
-    context: "Context", into: str = "population", only: str | None = None, *, training: bool = False
+    context: Context, into: str = "population", only: str | None = None, *, training: bool = False
 ) -> int:
     """Every live contact who may get a value, or, with `training`, be learnt from: contact_id, person_id, as_of,
     fold. Returns how many."""
@@ -98,7 +98,7 @@ def population(
     return _now(context, into, "select contact_id from contacts where false")
 
 
-def _now(context: "Context", into: str, done: str) -> int:
+def _now(context: Context, into: str, done: str) -> int:
     known = f"(l.known_since is null or l.known_since <= {_timestamp(context.as_of)})"
     context.engine.run(
         f"create or replace temp table {quoted(into)} as "
@@ -109,7 +109,7 @@ def _now(context: "Context", into: str, done: str) -> int:
     return _number(context.engine, f"select count(*) from {quoted(into)}")
 
 
-def _live(context: "Context", only: str | None = None, chosen: Filter | None = None) -> None:
+def _live(context: Context, only: str | None = None, chosen: Filter | None = None) -> None:
     """Contacts that may be looked at, with person, fold and when they became known (null: never dated)."""
     among = f"and c.contact_id in (select contact_id from {quoted(only)})" if only else ""
     if chosen:
@@ -141,7 +141,7 @@ def _first_traces() -> str:
     )
 
 
-def _static(context: "Context", into: str) -> Snapshots:
+def _static(context: Context, into: str) -> Snapshots:
     order = context.options.order_by == "row"
     text = goal_text(context.engine, context.goal)
     context.engine.run(f"""
@@ -155,7 +155,7 @@ def _static(context: "Context", into: str) -> Snapshots:
     return _sampled(context, into, "order" if order else "cv", (context.as_of,))
 
 
-def _candidate_instants(context: "Context") -> tuple[datetime, ...]:
+def _candidate_instants(context: Context) -> tuple[datetime, ...]:
     """Past instants, ascending, a label window apart, as far back as anything was recorded; at least one."""
     horizon = timedelta(days=context.goal.horizon_days)
     newest = context.as_of - horizon
@@ -182,7 +182,7 @@ def _first_record(engine: Engine) -> datetime | None:
     return None
 
 
-def _outcomes(context: "Context", instants: Sequence[datetime]) -> None:
+def _outcomes(context: Context, instants: Sequence[datetime]) -> None:
     """Each contact that was eligible at each instant, and whether the goal was reached in its label window."""
     engine, goal = context.engine, context.goal
     engine.run(f"create or replace temp table {_REACHED} as {reached(engine, goal)}")
@@ -219,7 +219,7 @@ def _eligible_counts(engine: Engine) -> dict[datetime, int]:
 
 
 def _sampled(
-    context: "Context", into: str, split: Literal["time", "cv", "order"], instants: tuple[datetime, ...]
+    context: Context, into: str, split: Literal["time", "cv", "order"], instants: tuple[datetime, ...]
 ) -> Snapshots:
     engine = context.engine
     wanted = " or ".join(f"as_of = {_timestamp(instant)}" for instant in instants)
@@ -229,8 +229,11 @@ def _sampled(
         f"create or replace temp table {quoted(into)} as select * from {_CANDIDATES} "
         f"where ({wanted}) and {keep} order by as_of, row_order, contact_id"
     )
-    counts = engine.fetch(f"select count(*) as n, count(case when label then 1 end) as k from {quoted(into)}")
-    return Snapshots(into, split, instants, counts["n"][0].as_py(), counts["k"][0].as_py())
+    (counts,) = engine.fetch(
+        "select count(*) as rows, count(case when label then 1 end) as positives, "
+        f"count(distinct contact_id) as contacts from {quoted(into)}"
+    ).to_pylist()
+    return Snapshots(into, split, instants, **counts)
 
 
 def _draw(instants: Sequence[datetime]) -> str:

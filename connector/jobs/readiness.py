@@ -9,7 +9,7 @@ from connector.jobs.run import Run
 from connector.platform import Check
 from scoring.engine import DuckEngine, quoted
 from scoring.errors import ScoringError
-from scoring.readiness import POSITIVES
+from scoring.readiness import POSITIVES, more_conversions
 from scoring.snapshots import labelled
 
 #: Fewer contacts than this rarely hold enough outcomes.
@@ -85,7 +85,8 @@ def _goals(run: Run, found: Readiness) -> None:
     for goal in run.goals():
         name = "goal" if goal.name == "default" else f"goal {goal.name}"
         try:
-            seen = labelled(run.context(goal))
+            context = run.context(goal)
+            seen = labelled(context)
         except (ScoringError, BadSetting) as error:
             found.checks.append(
                 Check(name, "fail", str(error), "Correct [goal] in leadlight.toml or the mapping.")
@@ -96,8 +97,7 @@ def _goals(run: Run, found: Readiness) -> None:
         if seen.positives >= needed:
             found.checks.append(Check(name, "ok", text))
             continue
-        longer = f", or a longer horizon_days than {goal.horizon_days}" if goal.in_time else ""
-        remedy = f"At least {needed} are needed: {needed - seen.positives} more{longer}."
+        remedy = f"At least {needed} are needed: {more_conversions(context, seen.positives, needed)}."
         found.checks.append(Check(name, "warn", text, remedy))
 
 

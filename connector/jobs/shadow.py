@@ -11,9 +11,9 @@ from connector.jobs.run import Run, Task
 from connector.mirror.sql import first
 from scoring.agreement import agreement
 from scoring.engine import literal
-from scoring.evaluation import measure
 from scoring.goals import goal_text, reached
 from scoring.holdout import Arm, fixed_quantile, wilson
+from scoring.learning.evaluation import measure
 from scoring.snapshots import population
 
 #: Outcomes, and contacts without one, before ranking them is worth an interval.

@@ -4,13 +4,11 @@ Only what had happened by the context's instant, in the contact's own time zone:
 """
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scoring.context import Context
 from scoring.engine import literal
 from scoring.goals import LIFECYCLE_PROPERTIES
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: Once, and several times.
 WORDS: dict[str, tuple[str, str]] = {
@@ -44,7 +42,7 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def history(context: "Context", contact_id: str, days: int) -> dict[str, Any]:
+def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
     """The latest `days` days on which anything happened, newest first.
 
     `{"days": [{"day", "entries": [{"kind", "count", "by_person", "what", "text"}]}], "earlier_days": n}`;
@@ -80,7 +78,7 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rows(context: "Context", contact_id: str) -> str:
+def _rows(context: Context, contact_id: str) -> str:
     who, until = literal(contact_id), f"timestamp '{context.as_of:%Y-%m-%d %H:%M:%S}'"
     zone = f"coalesce(c.timezone, {literal(context.options.timezone)})"
     stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)

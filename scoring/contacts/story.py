@@ -5,23 +5,22 @@ probability that is published. Others' values, never made-up ones, say what coul
 """
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
+from scoring.context import Context
 from scoring.engine import literal, quoted
 from scoring.explanation import phrased
 from scoring.features.behaviour import ACTIVITIES
 from scoring.features.build import Feature, build, spoken
 from scoring.learning.coding import Coding, Flags, Floats, Ints
 from scoring.learning.ensemble import Ensemble
+from scoring.model import Model
 from scoring.scale import Scale
 from scoring.snapshots import eligible
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context, Model
 
 #: Contacts whose values are tried on, at most about.
 OTHERS = 2000
@@ -87,7 +86,7 @@ class Story:
         }
 
 
-def story(context: "Context", model: "Model", contact_id: str) -> Story | None:
+def story(context: Context, model: Model, contact_id: str) -> Story | None:
     """Why the contact's lead score is what it is; None for who gets none (converted, gone, objecting).
 
     `model` is a lead-score model of the context's goal.
@@ -109,7 +108,7 @@ def story(context: "Context", model: "Model", contact_id: str) -> Story | None:
     return Story(subject.base, subject.margin, tuple(subject.reasons()), tuple(subject.changes()))
 
 
-def _with_others(context: "Context", coding: Coding, contact_id: str) -> pa.Table:
+def _with_others(context: Context, coding: Coding, contact_id: str) -> pa.Table:
     """Features of the contact and of a fixed draw of the others who are scored."""
     count = eligible(context, "story_people")
     columns = "".join(f", f.{quoted(name)}" for name in coding.names)

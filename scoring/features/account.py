@@ -1,15 +1,12 @@
 """Features from purchases, deals, the company's other contacts, and how long a contact has been known."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from scoring.context import Context
 from scoring.eligibility import objectors
 from scoring.engine import literal, quoted
 from scoring.features.behaviour import BY_A_PERSON, ENGAGED
 from scoring.features.sql import DAY, Computed, Feature, Unit, select_list, whole_days
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 PURCHASES, DEALS, COMPANY = "leadlight_purchases", "leadlight_deals", "leadlight_company"
 
@@ -17,9 +14,7 @@ PURCHASES, DEALS, COMPANY = "leadlight_purchases", "leadlight_deals", "leadlight
 COMPANY_DAYS = 30
 
 
-def prepare(
-    context: "Context", pairs: str, features: Sequence[Feature] | None
-) -> list[tuple[str, list[Computed]]]:
+def prepare(context: Context, pairs: str, features: Sequence[Feature] | None) -> list[tuple[str, list[Computed]]]:
     """Make one table per source, with one row per pair and one column per feature."""
     found = []
     for table, rows, catalogue in (
@@ -108,7 +103,7 @@ def _spending() -> Iterator[Computed]:
     yield Computed(feature, "safe_div(sum(case when bought = 1 then cents end), 100 * sum(bought))")
 
 
-def _deal_rows(context: "Context", pairs: str) -> str:
+def _deal_rows(context: Context, pairs: str) -> str:
     """Deals of the contact that existed at the instant, open or closed as they were then.
 
     The amount is today's for a static goal; at past instants it is the one in the deal's history then, brought
@@ -163,7 +158,7 @@ def _deals() -> Iterator[Computed]:
     yield Computed(feature, whole_days("min(case when deal_id is not null then age end)"))
 
 
-def _company_rows(context: "Context", pairs: str) -> str:
+def _company_rows(context: Context, pairs: str) -> str:
     """What others at the contact's company did, objectors to profiling left out; null without a company."""
     kinds = ", ".join(literal(kind) for kind in ENGAGED)
     return f"""

@@ -9,14 +9,11 @@ a model meets is as complete as what it was trained on.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from scoring.context import Context
 from scoring.engine import literal, quoted
 from scoring.features.sql import DAY, Computed, Feature, select_list, whole_days
 from scoring.tables import KINDS
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 EVENTS, BEHAVIOUR = "leadlight_events", "leadlight_behaviour"
 
@@ -103,7 +100,7 @@ _CHANNELS = (
 )
 
 
-def prepare(context: "Context", pairs: str, features: Sequence[Feature] | None) -> list[Computed]:
+def prepare(context: Context, pairs: str, features: Sequence[Feature] | None) -> list[Computed]:
     """Make BEHAVIOUR: one row per pair, one column per feature."""
     _events(context, pairs)
     computed = list(_catalogue())
@@ -130,7 +127,7 @@ def prepare(context: "Context", pairs: str, features: Sequence[Feature] | None) 
     return [Computed(one.feature, quoted(one.feature.name)) for one in computed]
 
 
-def _events(context: "Context", pairs: str) -> None:
+def _events(context: Context, pairs: str) -> None:
     """The events of these contacts before the last instant, with what needs the local clock or the order."""
     context.engine.run(f"""
         create or replace temp table {EVENTS} as

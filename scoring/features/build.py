@@ -6,16 +6,13 @@ for what a contact did, `account_features` for purchases, deals and the company.
 """
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
+from scoring.context import Context
 from scoring.engine import Engine, quoted
 from scoring.features import account as account_features
 from scoring.features import behaviour as behaviour_features
 from scoring.features import properties as property_features
 from scoring.features.sql import OTHER, SQL_TYPES, Computed, Feature, select_list, spoken
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 __all__ = ["OTHER", "Feature", "build", "left_out", "spoken"]
 
@@ -23,7 +20,7 @@ _WIDE = "leadlight_wide"
 
 
 def build(
-    context: "Context", pairs: str, into: str, features: Sequence[Feature] | None = None
+    context: Context, pairs: str, into: str, features: Sequence[Feature] | None = None
 ) -> tuple[Feature, ...]:
     """Compute features for each (contact_id, as_of) of the table `pairs` into the table `into`.
 
@@ -57,7 +54,7 @@ def _column(feature: Feature, computed: Collection[str]) -> str:
     return f"cast(null as {SQL_TYPES[feature.kind]}) as {quoted(feature.name)}"
 
 
-def left_out(context: "Context", pairs: str) -> tuple[str, ...]:
+def left_out(context: Context, pairs: str) -> tuple[str, ...]:
     """Labels of properties that are not used because their values at a past instant are unknown."""
     _, missing = property_features.prepare(context, pairs, None)
     return missing

@@ -8,15 +8,12 @@ property with neither is unknown at a past instant and left out.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from scoring.context import Context
 from scoring.engine import Engine, literal, quoted
 from scoring.features.property_sources import Source, telling, usable
 from scoring.features.property_sql import PART, expression, text_of, texts
 from scoring.features.sql import Computed, Feature, Unit
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: Categories kept of a property, and members kept of a multi-select.
 MAX_LEVELS, MAX_MEMBERS = 50, 12
@@ -27,7 +24,7 @@ VALUES, HISTORY = "leadlight_values", "leadlight_history"
 
 
 def prepare(
-    context: "Context", pairs: str, features: Sequence[Feature] | None
+    context: Context, pairs: str, features: Sequence[Feature] | None
 ) -> tuple[list[Computed], tuple[str, ...]]:
     """Make VALUES (one row per pair, one column per usable property) and what is computed from it.
 
@@ -49,7 +46,7 @@ def prepare(
     return [Computed(feature, expression(feature, types)) for feature in found], left_out
 
 
-def _recorded(context: "Context", pairs: str, sources: Sequence[Source], *, training: bool) -> dict[Source, int]:
+def _recorded(context: Context, pairs: str, sources: Sequence[Source], *, training: bool) -> dict[Source, int]:
     """Properties whose values are read from their history.
 
     For training these are the properties whose history reaches back to the first instant. What was trained on
@@ -69,7 +66,7 @@ def _recorded(context: "Context", pairs: str, sources: Sequence[Source], *, trai
     return {source: position for position, source in enumerate(with_history)}
 
 
-def _values(context: "Context", pairs: str, known: Sequence[Source], recorded: Mapping[Source, int]) -> None:
+def _values(context: Context, pairs: str, known: Sequence[Source], recorded: Mapping[Source, int]) -> None:
     engine, in_time = context.engine, context.goal.in_time
     for object_name in ("contact", "company"):
         _history(

@@ -3,14 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from scoring.context import Context
 from scoring.engine import Engine, literal
+from scoring.features.protected import Proxy, proxies, topic_of
 from scoring.goals import LIFECYCLE_PROPERTIES, goal_column
-from scoring.protected import Proxy, proxies, topic_of
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: Bookkeeping of platforms: says nothing of a contact, or moves with our own writes.
 _NEVER = {
@@ -61,28 +58,28 @@ class Source:
         return self.properties[0] if self.table == "contacts" else f"company.{self.properties[0]}"
 
 
-def usable(context: "Context") -> list[Source]:
+def usable(context: Context) -> list[Source]:
     """Every property that may become a feature, in a fixed order; those that tell a protected one are among them
     (`telling`)."""
     return [source for source in _offered(context) if _topic(context, source) is None]
 
 
-def protected(context: "Context") -> dict[Source, str]:
+def protected(context: Context) -> dict[Source, str]:
     """The properties that are left out because of what they say about a person, and the topic of each."""
     topics = {source: _topic(context, source) for source in _offered(context)}
     return {source: topic for source, topic in topics.items() if topic is not None}
 
 
-def telling(context: "Context") -> dict[Source, Proxy]:
+def telling(context: Context) -> dict[Source, Proxy]:
     """The usable properties that tell a protected one nearly for sure: left out of training too."""
     return proxies(context, usable(context), list(protected(context)))
 
 
-def _topic(context: "Context", source: Source) -> str | None:
+def _topic(context: Context, source: Source) -> str | None:
     return topic_of({source.label, *source.properties}, context.options)
 
 
-def _offered(context: "Context") -> list[Source]:
+def _offered(context: Context) -> list[Source]:
     found: list[Source] = []
     for table in ("contacts", "companies"):
         columns = context.engine.columns(table)
@@ -150,7 +147,7 @@ def _option_labels(options: object) -> tuple[tuple[str, str], ...]:
         return ()
 
 
-def _barred(context: "Context") -> set[str]:
+def _barred(context: Context) -> set[str]:
     """Names, lower case, that are never features: the goal's column, the user's choice, bookkeeping."""
     names = {name.lower() for name in context.options.excluded} | _NEVER
     if context.options.consent.property is not None:

@@ -7,16 +7,13 @@ except where the name says otherwise. Shares are held towards everyone's, so tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from scoring.context import Context
 from scoring.engine import Engine, literal, quoted
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.metrics import adjusted_mutual_info_score
 
+from scoring.context import Context
 from scoring.engine import Engine
 from scoring.goals import reached
 from scoring.groups.behaviour import CHANNELS
 from scoring.learning.coding import Floats, Ints
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 #: What a channel is called on a segment's card.
 _WORDS = {

@@ -12,16 +12,14 @@ The local hour comes from the event's own UTC offset, else from the contact's zo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from scoring.context import Context
 from scoring.engine import Engine, literal
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

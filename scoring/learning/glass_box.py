@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from scoring.learning.coding import Coding, Flags, Floats
+from scoring.learning.coding import Coding, Floats
 from scoring.learning.shapes import Curve, Pair, Shapes, Steps, centred
+from scoring.learning.tree_paths import Leaf, Tree, goes_left, leaves, roots
 from scoring.learning.trees import boost
 
 NAME = "glass_box"
@@ -40,29 +41,24 @@ _PAIR: dict[str, Any] = {
 }
 _ROUNDS, _SEARCH_ROUNDS, _PAIR_ROUNDS = 150, 60, 200
 
-Tree = dict[str, Any]
-#: Splits from the root down, and whether the way goes left.
-Path = tuple[tuple[Tree, bool], ...]
-Leaf = tuple[Path, float]
-
 
 def fit(values: Floats, outcome: Floats, coding: Coding, seed: int) -> Shapes:
     """Fit on rows x features (NaN is missing, categories are codes) and 0/1 outcomes."""
     width = values.shape[1]
     alone = [[i] for i in range(width)]
     singles = boost(values, outcome, coding, seed, _ROUNDS, interaction_constraints=alone, **_SINGLE)
-    trees = _trees(singles.dump_model())
+    trees = roots(singles.dump_model())
     pairs: list[tuple[int, int]] = []
     if width > 1:
         start = np.asarray(singles.predict(values, raw_score=True), dtype=np.float64)
         search = boost(values, outcome, coding, seed, _SEARCH_ROUNDS, start, **_SEARCH)
-        pairs = _strongest(_trees(search.dump_model()))
+        pairs = _strongest(roots(search.dump_model()))
     if pairs:
         constraints = [list(pair) for pair in pairs]
         joint = boost(
             values, outcome, coding, seed, _PAIR_ROUNDS, start, interaction_constraints=constraints, **_PAIR
         )
-        trees += _trees(joint.dump_model())
+        trees += roots(joint.dump_model())
     return _tables(trees, coding, values)
 
 
@@ -70,15 +66,15 @@ def _tables(trees: list[Tree], coding: Coding, values: Floats) -> Shapes:
     """Add leaves up by the features on their paths: a leaf is its value times one indicator per feature."""
     groups: dict[tuple[int, ...], list[Leaf]] = defaultdict(list)
     for tree in trees:
-        for leaf in _leaves(tree, ()):
+        for leaf in leaves(tree):
             groups[tuple(sorted({node["split_feature"] for node, _ in leaf[0]}))].append(leaf)
     base = sum(value for _, value in groups.pop((), []))
     singles: list[Curve | Steps] = []
     pairs = []
-    for used, leaves in sorted(groups.items()):
-        axes = [_axis(leaves, feature, coding) for feature in used]
-        inside = [np.array([_inside(leaf, axis, coding) for leaf in leaves]) for axis in axes]
-        heights = np.array([value for _, value in leaves])
+    for used, some in sorted(groups.items()):
+        axes = [_axis(some, feature, coding) for feature in used]
+        inside = [np.array([_inside(leaf, axis, coding) for leaf in some]) for axis in axes]
+        heights = np.array([value for _, value in some])
         if len(used) == 1:
             singles.append(Steps(used[0], axes[0].edges, (heights @ inside[0]).tolist()))
         else:
@@ -87,30 +83,21 @@ def _tables(trees: list[Tree], coding: Coding, values: Floats) -> Shapes:
     return centred(NAME, float(base), singles, pairs, values)
 
 
-def _leaves(node: Tree, path: Path) -> Iterator[Leaf]:
-    """Every leaf's value, with the splits that lead to it and the side taken at each."""
-    if "split_feature" not in node:
-        yield path, float(node["leaf_value"])
-        return
-    yield from _leaves(node["left_child"], (*path, (node, True)))
-    yield from _leaves(node["right_child"], (*path, (node, False)))
-
-
 def _inside(leaf: Leaf, axis: Steps, coding: Coding) -> Floats:
     """1 for each cell of a feature from which this leaf can be reached."""
     spots = _spots(axis, coding)
     reached = np.ones(len(spots), dtype=bool)
     for node, left in leaf[0]:
         if node["split_feature"] == axis.feature:
-            reached &= _goes_left(node, spots) == left
+            reached &= goes_left(node, spots) == left
     return reached.astype(np.float64)
 
 
-def _axis(leaves: list[Leaf], feature: int, coding: Coding) -> Steps:
+def _axis(some: list[Leaf], feature: int, coding: Coding) -> Steps:
     if feature in coding.categories:
         edges = [k + 0.5 for k in range(len(coding.levels[coding.features[feature].name]) - 1)]
     else:
-        nodes = (node for path, _ in leaves for node, _ in path if node["split_feature"] == feature)
+        nodes = (node for path, _ in some for node, _ in path if node["split_feature"] == feature)
         edges = sorted({float(node["threshold"]) for node in nodes})
     return Steps(feature, edges, [0.0] * (len(edges) + 2))
 
@@ -120,18 +107,6 @@ def _spots(axis: Steps, coding: Coding) -> Floats:
     if axis.feature in coding.categories:
         return np.append(np.arange(len(axis.edges) + 1.0), np.nan)
     return np.array([*axis.edges, np.inf, np.nan])
-
-
-def _goes_left(node: Tree, column: Floats) -> Flags:
-    """LightGBM's own decision: categories by set, numbers by threshold, missing by the learnt direction."""
-    missing = np.isnan(column)
-    if node["decision_type"] == "==":
-        members = [int(code) for code in str(node["threshold"]).split("||")]
-        return np.isin(column, members) & ~missing
-    if node["missing_type"] == "NaN":
-        return np.where(missing, bool(node["default_left"]), column <= node["threshold"])
-    filled: Flags = np.where(missing, 0.0, column) <= node["threshold"]
-    return filled
 
 
 def _strongest(trees: list[Tree]) -> list[tuple[int, int]]:
@@ -153,7 +128,3 @@ def _paths(node: Tree, above: list[Tree]) -> Iterator[list[Tree]]:
         yield [*above[-1:], node]
         yield from _paths(node["left_child"], [node])
         yield from _paths(node["right_child"], [node])
-
-
-def _trees(dump: dict[str, Any]) -> list[Tree]:
-    return [info["tree_structure"] for info in dump["tree_info"]]

@@ -7,21 +7,18 @@ user trusts it, and both figures are shown. What we computed as of an instant ou
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
+from scoring.context import Context
 from scoring.engine import literal
-from scoring.evaluation import auc
 from scoring.features.build import Feature
 from scoring.goals import reached
 from scoring.learning import trees
 from scoring.learning.coding import Coding, Floats, Ints
 from scoring.learning.ensemble import Sample
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
-
+from scoring.learning.evaluation import auc
 
 #: Static signs, chosen so that known leaks are caught and few honest properties are asked about.
 SHARE_LOST, STRONG = 0.2, 0.7
@@ -45,7 +42,7 @@ class Leak:
         return asdict(self)
 
 
-def proven(context: "Context", features: Sequence[Feature]) -> list[Leak]:
+def proven(context: Context, features: Sequence[Feature]) -> list[Leak]:
     """Properties that history shows to be filled only with or after the outcome, for most who converted.
 
     Others must have it far less often: a property that everyone got late is new, not a leak. For goals that
@@ -68,7 +65,7 @@ def proven(context: "Context", features: Sequence[Feature]) -> list[Leak]:
     ]
 
 
-def _first_values(context: "Context") -> str:
+def _first_values(context: Context) -> str:
     """Per property: how many have it, of those who converted and of the others, and how many got it late.
 
     A value that a pull merely saw (`observed`) has no known beginning and proves nothing.

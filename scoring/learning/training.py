@@ -2,23 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from scoring import evaluation
+from scoring.context import Context
 from scoring.engine import quoted
 from scoring.features.build import Feature, build
-from scoring.learning import candidates, ensemble, leakage
+from scoring.learning import candidates, ensemble, evaluation, leakage
 from scoring.learning.coding import Coding, Flags, Floats, Ints
 from scoring.learning.ensemble import Ensemble, Sample
 from scoring.learning.leakage import Leak
 from scoring.snapshots import Snapshots
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
-
 
 #: Cost in AUC at which the glass box is still preferred: its reasons are the model.
 GLASS_BOX_COST = 0.005
@@ -48,7 +44,7 @@ class Rows:
         return len(self.outcome)
 
 
-def read(context: "Context", snapshots: Snapshots, features: tuple[Feature, ...] | None = None) -> Rows:
+def read(context: Context, snapshots: Snapshots, features: tuple[Feature, ...] | None = None) -> Rows:
     """Build the features of labelled rows, or exactly the given ones, and read both."""
     features = build(context, snapshots.table, "lead_features", features)
     columns = "".join(f", f.{quoted(feature.name)}" for feature in features)
@@ -129,7 +125,7 @@ class Prepared:
     whole: tuple[Coding, Sample] | None
 
 
-def prepare(context: "Context", rows: Rows) -> Prepared:
+def prepare(context: Context, rows: Rows) -> Prepared:
     """Code the rows and leave out what knows the outcome."""
     # The customer's present score is what we are measured against, not what we learn from.
     rival = context.options.compare_to
@@ -168,7 +164,7 @@ class Contest:
 
 
 def compete(
-    sample: Sample, coding: Coding, context: "Context", ordered: bool, previous: str | None = None
+    sample: Sample, coding: Coding, context: Context, ordered: bool, previous: str | None = None
 ) -> Contest:
     """Fit what the positives allow and choose once, by out-of-fold log loss.
 
@@ -206,7 +202,7 @@ def _clearly_worse(gaps: Floats) -> bool:
     return bool(gaps.mean() > 2 * gaps.std() / max(1.0, len(gaps) ** 0.5))
 
 
-def fit_kind(sample: Sample, coding: Coding, context: "Context", kind: str) -> Ensemble:
+def fit_kind(sample: Sample, coding: Coding, context: Context, kind: str) -> Ensemble:
     """An ensemble of one kind, or of the average of all that the positives allow."""
     kinds: Sequence[str] = (kind,)
     if kind == "average":

@@ -4,93 +4,14 @@ A predictor is one file in this folder, its rows in `manifests/properties.toml`,
 `scoring/predictors/__init__.py`. It never sees a platform, a file or a clock.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
-from scoring.eligibility import Consent, Filter
-from scoring.engine import Engine
-from scoring.goals import Goal
+from scoring.context import Context, Options
+from scoring.model import Evaluation, Model
 
-
-@dataclass(frozen=True)
-class Options:
-    """Choices of the user that predictors heed."""
-
-    seed: int = 20261123
-    folds: int = 5
-    #: 'row': contacts stand in time order (contacts.row_order); the last fifth is held out.
-    order_by: str | None = None
-    #: Properties (internal names) never used as features or reasons.
-    excluded: frozenset[str] = frozenset()
-    #: Topics and words (`scoring.protected`) whose properties are never used, besides the default ones; and
-    #: those of the default ones that are used after all.
-    protected: frozenset[str] = frozenset()
-    unprotected: frozenset[str] = frozenset()
-    #: When people may be scored and trained on at all.
-    consent: Consent = field(default_factory=Consent)
-    #: Whom to train on, and whom to give values to.
-    train: Filter = field(default_factory=Filter)
-    write: Filter = field(default_factory=Filter)
-    #: Properties that the user trusts although they look like leaks.
-    trusted: frozenset[str] = frozenset()
-    #: IANA zone of contacts without one.
-    timezone: str = "UTC"
-    #: A property with the customer's present score, as a further baseline.
-    compare_to: str | None = None
-    #: Event data are from an API (staleness is judged) rather than from files.
-    live: bool = False
-    #: Gate thresholds that the user changed, by name.
-    gates: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Context:
-    """All that a predictor may look at: canonical tables, an instant, a goal, choices."""
-
-    engine: Engine
-    #: UTC without a zone, whole seconds. Nothing that occurred at or after it may be read.
-    as_of: datetime
-    goal: Goal
-    options: Options = Options()
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures from data the model has not seen, and the verdict of the gates."""
-
-    predictor: str
-    #: The fixed JSON keys of `leadlight evaluate` for this predictor, and more beside them.
-    figures: Mapping[str, Any]
-    passed: bool
-    #: For a refusal: the figure that failed and the data that would mend it. Empty when passed.
-    reasons: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.figures, "passed": self.passed, "reasons": list(self.reasons)}
-
-
-@dataclass(frozen=True)
-class Model:
-    """A fitted predictor as text: JSON and LightGBM's own text format, never pickle."""
-
-    predictor: str
-    goal: str
-    #: `<predictor>-<as_of date>-<8 hex digits of its content>`
-    version: str
-    #: JSON-able: feature list, training window, data fingerprint, library versions, evaluation.
-    meta: Mapping[str, Any]
-    #: File name -> text.
-    files: Mapping[str, str]
-
-    @cached_property
-    def parsed(self) -> dict[str, Any]:
-        """Room for what a predictor made of the files: reading them costs more than scoring a few contacts."""
-        return {}
+__all__ = ["Context", "Evaluation", "Model", "Options", "Predictor"]
 
 
 class Predictor(Protocol):

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scoring import curves, evaluation, gates
+from scoring import curves, gates
 from scoring.content import version_of
 from scoring.engine import quoted
 from scoring.errors import ModelMismatch, UsageError
-from scoring.evaluation import Report
 from scoring.explanation import reasons, worthy
 from scoring.fairness import Unseen
 from scoring.features.build import build
 from scoring.features.property_sources import protected, telling
 from scoring.gates import BaseRates
-from scoring.learning import training
+from scoring.learning import evaluation, training
 from scoring.learning.coding import Floats, Ints
 from scoring.learning.effects import effects
 from scoring.learning.ensemble import Ensemble
+from scoring.learning.evaluation import Report
 from scoring.learning.training import Contest, Prepared, Rows
 from scoring.predictors.base import Context, Evaluation, Model
 from scoring.readiness import column_lacks, goal_lacks

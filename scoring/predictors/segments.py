@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from scoring.content import version_of
 from scoring.errors import ModelMismatch
 from scoring.groups import behaviour, clusters, membership
 from scoring.groups.behaviour import Behaviour, Measures
@@ -22,7 +23,6 @@ from scoring.groups.membership import Freshness
 from scoring.groups.names import UNKNOWN_ID, UNKNOWN_NAME, names
 from scoring.predictors.base import Context, Evaluation, Model
 from scoring.snapshots import population
-from scoring.versions.model_store import version_of
 
 #: Contacts with something known that training needs, and looks at, at most.
 MIN_KNOWN, MAX_KNOWN = 80, 50_000

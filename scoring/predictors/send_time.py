@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from scoring.content import version_of
 from scoring.engine import literal, quoted
 from scoring.errors import ModelMismatch
 from scoring.hours import evaluation as hour_evaluation
@@ -21,7 +22,6 @@ from scoring.hours.responses import Floats, Ints, Reading, Responses
 from scoring.hours.weekdays import Weekdays
 from scoring.predictors.base import Context, Evaluation, Model
 from scoring.snapshots import population
-from scoring.versions.model_store import version_of
 
 DEFAULT, SEGMENT, PERSONAL = 0, 1, 2
 SOURCES = ("default", "segment", "personal")

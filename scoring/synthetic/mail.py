@@ -18,7 +18,8 @@ from scoring.synthetic.engagement import (
     together,
 )
 from scoring.synthetic.outcomes import Spells
-from scoring.synthetic.people import People, soon
+from scoring.synthetic.parameters import Parameters
+from scoring.synthetic.people import Companies, People, soon
 
 SUBJECTS = (
     "Five numbers to watch this month",
@@ -57,13 +58,13 @@ def mail(
     who: People,
     past: Spells,
     runs: Campaigns,
-    share: float,
     stopped: Ints,
-    scanned: Bools,
+    firms: Companies,
+    chosen: Parameters,
     clock: Clock,
 ) -> Happenings:
-    """Every mail with what follows from it. Each campaign goes to `share` of those who take mail."""
-    contact, campaign = _recipients(rng, who, runs, share, stopped)
+    """Every mail with what follows from it. Each campaign goes to `mail_share` of those who take mail."""
+    contact, campaign = _recipients(rng, who, runs, chosen.mail_share, stopped)
     sent = runs.sent[campaign] + rng.integers(0, 240, len(contact))
     bounced = rng.random(len(contact)) < 0.012
     delivered = sent + rng.integers(1, 20, len(contact))
@@ -73,9 +74,9 @@ def mail(
     ]
     contact, campaign, delivered = contact[~bounced], campaign[~bounced], delivered[~bounced]
     parts.append(happening(contact, delivered, "email_delivered", PLATFORM, campaign))
-    parts += _people(rng, who, past, contact, campaign, delivered, clock)
+    parts += _people(rng, who, past, contact, campaign, delivered, chosen, clock)
     parts += _proxies(rng, who, contact, campaign, delivered)
-    parts += _scanners(rng, scanned[who.company], contact, campaign, delivered)
+    parts += _scanners(rng, who, firms, contact, campaign, delivered)
     return together(parts)
 
 
@@ -93,27 +94,56 @@ def _recipients(
 
 
 def _people(
-    rng: np.random.Generator, who: People, past: Spells, contact: Ints, campaign: Ints, at: Ints, clock: Clock
+    rng: np.random.Generator,
+    who: People,
+    past: Spells,
+    contact: Ints,
+    campaign: Ints,
+    at: Ints,
+    chosen: Parameters,
+    clock: Clock,
 ) -> list[Happenings]:
     """Opens soon after delivery where the hour suits, else some later; clicks with the page they lead to."""
     habit = habits(who)
+    quick, more = rng.spawn(2)
     eager = in_spell(past, contact, at)
     awake = attention(who, contact, at, clock)
     opens = rng.random(len(at)) < np.minimum(habit[contact, 0] + 0.15 * eager, 0.9) * (0.15 + 0.85 * awake)
     later = ~opens & (rng.random(len(at)) < 0.22 * habit[contact, 0])
-    when = at + 30 + rng.exponential(900.0, len(at)).astype(np.int64)
+    when = at + _until_read(rng, quick, len(at), chosen.in_inbox)
     when[later] = soon(rng, who, contact[later], at[later] + HOUR, 3, clock)
     opened = opens | later
     contact, campaign, when, eager = contact[opened], campaign[opened], when[opened], eager[opened]
     parts = [happening(contact, when, "email_open", campaign=campaign)]
     clicks = rng.random(len(when)) < np.minimum(habit[contact, 1] + 0.2 * eager, 0.85)
     contact, campaign, eager = contact[clicks], campaign[clicks], eager[clicks]
-    when = when[clicks] + rng.integers(8, 150, len(contact))
+    when = when[clicks] + 3 + rng.exponential(60.0, len(contact)).astype(np.int64)
     page = rng.choice(np.array(LINKS[:3]), len(contact))
     page[eager & (rng.random(len(page)) < 0.4)] = PAGE["/pricing"]
     parts.append(happening(contact, when, "email_click", campaign=campaign, about=page))
     lands = rng.random(len(page)) < 0.5
-    return [*parts, happening(contact[lands], when[lands] + 2, "page_view", about=page[lands])]
+    parts.append(happening(contact[lands], when[lands] + 2, "page_view", about=page[lands]))
+    return [*parts, _more_clicks(more, contact, campaign, when, chosen.several_links)]
+
+
+def _until_read(rng: np.random.Generator, quick: np.random.Generator, count: int, in_inbox: float) -> Ints:
+    """Seconds from delivery to a prompt open: seldom under half a minute, unless one is in one's inbox."""
+    usual = 30 + rng.exponential(900.0, count)
+    at_once = 1 + quick.exponential(14.0, count)
+    found: Ints = np.where(quick.random(count) < in_inbox, at_once, usual).astype(np.int64)
+    return found
+
+
+def _more_clicks(
+    rng: np.random.Generator, contact: Ints, campaign: Ints, when: Ints, several: float
+) -> Happenings:
+    """Some readers open one to three more links after the first, seconds apart, now and then one of them twice."""
+    row = np.flatnonzero(rng.random(len(when)) < several)
+    row = np.repeat(row, 1 + rng.binomial(2, 0.35, len(row)))
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    gap = 1 + rng.exponential(7.0, len(row)).astype(np.int64)
+    at = when[row] + gap * (place + 1)
+    return happening(contact[row], at, "email_click", campaign=campaign[row], about=rng.choice(LINKS, len(row)))
 
 
 def _proxies(rng: np.random.Generator, who: People, contact: Ints, campaign: Ints, at: Ints) -> list[Happenings]:
@@ -125,10 +155,11 @@ def _proxies(rng: np.random.Generator, who: People, contact: Ints, campaign: Int
 
 
 def _scanners(
-    rng: np.random.Generator, scanned: Bools, contact: Ints, campaign: Ints, at: Ints
+    rng: np.random.Generator, who: People, firms: Companies, contact: Ints, campaign: Ints, at: Ints
 ) -> list[Happenings]:
-    """A mail gateway opens the mail and clicks every link within seconds; one burst in five comes hours later."""
-    hit = scanned[contact] & (rng.random(len(at)) < 0.75)
+    """A mail gateway opens the mail and clicks every link within seconds, or, a `lone` one, the first link only;
+    one scan in five comes hours later."""
+    hit = firms.scanned[who.company[contact]] & (rng.random(len(at)) < 0.75)
     contact, campaign, at = contact[hit], campaign[hit], at[hit]
     late = rng.random(len(at)) < 0.2
     delay = np.where(late, rng.integers(720, 5 * HOUR, len(at)), rng.integers(2, 60, len(at)))
@@ -136,8 +167,10 @@ def _scanners(
     parts = [happening(contact, at, "email_open", SCANNER, campaign)]
     row = np.repeat(np.arange(len(at)), len(LINKS))
     burst = at[row] + 1 + np.cumsum(rng.integers(0, 4, (len(at), len(LINKS))), axis=1).ravel()
-    link = np.tile(np.array(LINKS), len(at))
-    return [*parts, happening(contact[row], burst, "email_click", SCANNER, campaign[row], link)]
+    link = np.tile(np.arange(len(LINKS)), len(at))
+    clicked = (link == 0) | ~firms.lone[who.company[contact[row]]]
+    row, burst, page = row[clicked], burst[clicked], np.array(LINKS)[link[clicked]]
+    return [*parts, happening(contact[row], burst, "email_click", SCANNER, campaign[row], page)]
 
 
 def in_spell(past: Spells, contact: Ints, at: Ints) -> Bools:

@@ -23,6 +23,9 @@ Parameters beside contacts, seed and until (defaults in `Parameters`):
 - `zone_known`: share of contacts whose time zone stands in the CRM
 - `privacy`: share of contacts whose mail is opened by a privacy proxy
 - `scanners`: share of companies whose mail gateway clicks every link
+- `lone_scans`: share of those gateways that click only one link of a mail
+- `in_inbox`: share of people's prompt opens that come within seconds, because they were in their inbox
+- `several_links`: share of people's clicks that are followed by more links of the same mail within seconds
 - `filtered`: share of gateways and of proxies that the platform recognises itself: their events have `human` = 0,
   all others 1
 - `opted_out`, `profiling_denied`: shares of contacts who left marketing mail, or object to profiling
@@ -45,7 +48,8 @@ from scoring.synthetic import engagement, outcomes, properties
 from scoring.synthetic import mail as mailing
 from scoring.synthetic import people as people_of
 from scoring.synthetic.clock import DAY, HOUR, Clock, Ints, seconds
-from scoring.synthetic.draft import Draft, Parameters
+from scoring.synthetic.draft import Draft
+from scoring.synthetic.parameters import Parameters
 from scoring.synthetic.tables import tables
 
 __all__ = ["Market", "Parameters", "Truth", "market", "markets"]
@@ -131,7 +135,11 @@ def _draft(count: int, seed: int, until: int, chosen: Parameters, part: int) -> 
     zones = (*people_of.ZONES, chosen.account_timezone)
     clock = Clock(zones, start - people_of.STANDING_SPAN - 10 * DAY, until)
     firms = people_of.companies(
-        next(streams), max(1, round(count / chosen.contacts_per_company)), start, chosen.scanners
+        next(streams),
+        max(1, round(count / chosen.contacts_per_company)),
+        start,
+        chosen.scanners,
+        chosen.lone_scans,
     )
     who = people_of.people(
         next(streams), count, firms, start, until, chosen.own_hours, chosen.privacy, chosen.standing
@@ -152,7 +160,7 @@ def _draft(count: int, seed: int, until: int, chosen: Parameters, part: int) -> 
             engagement.visits(stream, who, shown, until, clock, chosen.page_views),
             engagement.forms(stream, who, shown, until, clock),
             engagement.talks(stream, who, shown, until, clock),
-            mailing.mail(stream, who, shown, runs, chosen.mail_share, stopped, firms.scanned, clock),
+            mailing.mail(stream, who, shown, runs, stopped, firms, chosen, clock),
             engagement.happening(
                 np.flatnonzero(stopped < until), stopped[stopped < until], "email_unsubscribe", engagement.PERSON
             ),

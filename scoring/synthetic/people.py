@@ -96,6 +96,7 @@ class Companies:
     place: Ints
     created: Ints
     scanned: Bools  # a mail gateway there opens every link
+    lone: Bools  # the gateway there opens one link only
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class People:
         return len(self.company)
 
 
-def companies(rng: np.random.Generator, count: int, start: int, scanned: float) -> Companies:
+def companies(rng: np.random.Generator, count: int, start: int, scanned: float, lone: float) -> Companies:
     """Made-up companies, all older than the market."""
     band = _choose(rng, SIZE_BANDS, count)
     low, high = np.log(np.array(BAND_EMPLOYEES, dtype=float)).T
@@ -134,6 +135,7 @@ def companies(rng: np.random.Generator, count: int, start: int, scanned: float) 
         place=rng.choice(len(PLACES), count, p=np.array([place[2] for place in PLACES])),
         created=start - STANDING_SPAN - rng.integers(DAY, 900 * DAY, count),
         scanned=rng.random(count) < scanned,
+        lone=rng.spawn(1)[0].random(count) < lone,
     )
 
 

@@ -6,7 +6,7 @@ Every figure is taken from `meta` as it stands there; what `meta` lacks is left 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scoring.predictors.base import Model
+from scoring.model import Model
 
 _SPLITS = {
     "time": "later snapshots than those that taught, each contact by a model that never saw the person",

@@ -14,7 +14,7 @@ from typing import Any
 
 from scoring.content import digest, version_of
 from scoring.errors import ModelMismatch
-from scoring.predictors.base import Model
+from scoring.model import Model
 from scoring.versions.model_card import card
 
 __all__ = ["FORMAT", "champion", "load", "promote", "save", "version_of", "versions"]

@@ -5,20 +5,19 @@ A distribution is kept as the shares at and below a few of its values, small eno
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from scoring.context import Context
 from scoring.engine import quoted
 from scoring.features.build import build
 from scoring.learning.coding import Coding, Floats, Ints
 from scoring.learning.ensemble import Ensemble
+from scoring.model import Model
 from scoring.snapshots import eligible
 from scoring.versions.drift import MOVED
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context, Model
 
 #: Contacts looked at, at most about.
 SAMPLE = 5000
@@ -105,7 +104,7 @@ class Population:
     contributions: Floats
 
     @classmethod
-    def now(cls, context: "Context", model: "Model") -> "Population":
+    def now(cls, context: Context, model: Model) -> "Population":
         """A fixed draw of the contacts that get a lead score."""
         ensemble = Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
         table = _drawn(context, ensemble.coding)
@@ -179,7 +178,7 @@ def weighty(moved: Mapping[str, Any]) -> list[str]:
     return names + (["the scores themselves"] if moved["probability"]["psi"] > MOVED else [])
 
 
-def _drawn(context: "Context", coding: Coding) -> pa.Table:
+def _drawn(context: Context, coding: Coding) -> pa.Table:
     count = eligible(context, "reference_people")
     context.engine.run(
         "create or replace temp table reference_pairs as select contact_id, as_of, fold from reference_people "

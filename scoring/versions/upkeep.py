@@ -9,24 +9,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
 
-from scoring import evaluation
 from scoring.content import version_of
+from scoring.context import Context
 from scoring.engine import literal
-from scoring.evaluation import Figure, rounded
-from scoring.learning import training
+from scoring.learning import evaluation, training
 from scoring.learning.coding import Floats, Ints
 from scoring.learning.ensemble import Ensemble, Sample
+from scoring.learning.evaluation import Figure, rounded
 from scoring.learning.training import Rows
-from scoring.predictors.base import Model
+from scoring.model import Model
 from scoring.snapshots import labelled
-
-if TYPE_CHECKING:
-    from scoring.predictors.base import Context
 
 DRAWS = 500
 #: Days between two trainings that something other than the schedule asks for.
@@ -92,7 +89,7 @@ def paired(champion: Floats, challenger: Floats, outcome: Floats, people: Ints, 
     )
 
 
-def choose(context: "Context", champion: Model, challenger: Model) -> dict[str, Any]:
+def choose(context: Context, champion: Model, challenger: Model) -> dict[str, Any]:
     """Whether the challenger replaces the champion, and why, for its meta.
 
     `{"replaced", "champion", "why", …figures}`. It does unless it is clearly worse on the same later rows; one
@@ -116,13 +113,13 @@ def choose(context: "Context", champion: Model, challenger: Model) -> dict[str, 
     return {**told, "replaced": not found.clearly_worse, "why": why, **found.to_json()}
 
 
-def _barred(context: "Context", champion: Model, challenger: Model) -> str | None:
+def _barred(context: Context, champion: Model, challenger: Model) -> str | None:
     leaks = {leak["property"] for leak in challenger.meta["evaluation"].get("leaks", ())}
     used = {feature.property for feature in _ensemble(champion).coding.features if feature.property is not None}
     return next(iter(sorted(used & (leaks | context.options.excluded))), None)
 
 
-def compare(context: "Context", champion: Model, challenger: Model) -> Comparison:
+def compare(context: Context, champion: Model, challenger: Model) -> Comparison:
     """Both on the rows that the challenger's own figures come from.
 
     A level of the champion that was set right since its training is taken back: it knows these rows' outcomes.
@@ -149,7 +146,7 @@ def _ensemble(model: Model) -> Ensemble:
     return Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
 
 
-def _read(context: "Context", *ensembles: Ensemble, newest: bool = False) -> Rows:
+def _read(context: Context, *ensembles: Ensemble, newest: bool = False) -> Rows:
     """Labelled rows with every feature that any of the ensembles reads; `newest` takes a draw of the last
     instant's only."""
     snapshots = labelled(context, "upkeep_labelled")
@@ -208,7 +205,7 @@ def level(probabilities: Floats, outcome: Floats) -> Level:
     return Level(len(outcome), int(outcome.sum()), promised, found, shift, float(error))
 
 
-def matured(context: "Context", model: Model) -> Level | None:
+def matured(context: Context, model: Model) -> Level | None:
     """The champion's level on the newest outcomes; None where they say nothing new since it was trained."""
     if not context.goal.in_time or datetime.fromisoformat(model.meta["as_of"]) >= context.as_of:
         return None

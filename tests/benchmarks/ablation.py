@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from scoring import evaluation
 from scoring.engine import DuckEngine
 from scoring.features.build import Feature
 from scoring.goals import Goal
-from scoring.learning import training
+from scoring.learning import evaluation, training
 from scoring.learning.coding import Coding, Floats
 from scoring.predictors.base import Context
 from scoring.snapshots import labelled

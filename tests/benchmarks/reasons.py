@@ -11,7 +11,7 @@ from scoring.learning import glass_box, trees
 from scoring.learning.coding import Coding, Floats
 
 #: Rows that models are fitted on, and that each is asked to explain.
-FITTED, EXPLAINED, EXPLAINED_BY_TREES, WORDED = 20_000, 1_000_000, 4_000, 100_000
+FITTED, EXPLAINED, EXPLAINED_BY_TREES, WORDED = 20_000, 1_000_000, 10_000, 100_000
 
 
 def cases(seed: int) -> Iterator[tuple[str, int, Any]]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from scoring import evaluation
+from scoring.learning import evaluation
 
 
 @pytest.fixture(params=[0, 1, 2])

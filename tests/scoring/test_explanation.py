@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from scoring import explanation
 from scoring.features.build import OTHER, Feature
-from scoring.learning import candidates, glass_box, spline_logistic, trees
+from scoring.learning import candidates, glass_box, spline_logistic, tree_paths, tree_shap, trees
 from scoring.learning.candidates import Average, Fitted
 from scoring.learning.coding import Coding
 
@@ -121,6 +121,39 @@ def test_tree_reasons_are_shapley_values_by_brute_force() -> None:
 
     for row in small[:8]:
         assert model.contributions(row[None])[0] == pytest.approx(shapley(row, worth), abs=1e-9)
+
+
+@pytest.mark.parametrize("rounds", [1, 40])
+def test_many_rows_get_by_look_up_what_few_get_from_tree_shap(rounds: int) -> None:
+    """Categories, missing values and features met twice on a path included."""
+    booster = trees.boost(VALUES, OUTCOME, CODING, 1, rounds, min_data_in_leaf=5)
+    model = trees.Trees(booster.model_to_string())
+    many = CODING.known(made(trees.MANY + 4100, 3)[0])
+    few = many[: trees.MANY - 1]
+    assert np.isnan(many).any()
+    assert np.abs(model.contributions(many)[: len(few)] - model.contributions(few)).max() < 1e-12
+    assert np.abs(model.base + model.contributions(many).sum(axis=1) - model.margins(many)).max() < 1e-9
+
+
+def test_look_up_is_shapley_by_brute_force() -> None:
+    small = VALUES[:, [0, 3, 1]]
+    booster = trees.boost(small, OUTCOME, Coding((FEATURES[0], FEATURES[3], FEATURES[1]), {}, {}), 1, 5)
+    roots = tree_paths.roots(booster.dump_model())
+    tables = tree_shap.Tables.of(roots)
+    assert tables is not None
+
+    def worth(row: np.ndarray, coalition: tuple[int, ...]) -> float:
+        return sum(walk(root, row, coalition) for root in roots)
+
+    for row in small[:8]:
+        assert tables.contributions(row[None])[0] == pytest.approx(shapley(row, worth), abs=1e-9)
+
+
+def test_paths_with_too_many_features_for_a_pattern_are_left_to_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
+    booster = trees.boost(VALUES, OUTCOME, CODING, 1, 5, min_data_in_leaf=5)
+    monkeypatch.setattr(tree_shap, "DEEPEST", 1)
+    assert tree_shap.Tables.of(tree_paths.roots(booster.dump_model())) is None
+    assert np.abs(trees.Trees(booster.model_to_string()).contributions(np.tile(VALUES, (2, 1)))).max() > 0
 
 
 def walk(node: dict[str, Any], row: np.ndarray, coalition: tuple[int, ...]) -> float:

@@ -1,13 +1,17 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from scoring import gates
 from scoring.engine import DuckEngine
-from scoring.evaluation import Figure, Report
 from scoring.gates import BaseRates
 from scoring.goals import Goal
+from scoring.learning.evaluation import Figure, Report
 from scoring.predictors.base import Context, Options
+from scoring.snapshots import labelled
+from tests.scoring.made_tables import engine_over
 from tests.scoring.test_model_store import AS_OF
 
 GOOD = Report(
@@ -55,12 +59,52 @@ def test_calibration_is_judged_by_what_a_perfect_model_reaches() -> None:
     assert "0.036" in reason
 
 
-def test_too_few_positives_say_how_many_are_missing() -> None:
-    goal = Goal(event="deal_won", horizon_days=90)
-    (reason,) = gates.lead_score_refusals(context(goal), GOOD, 19, None)
-    assert "11 more conversions, or a 180-day horizon" in reason
+def won(days_ago: Sequence[int], horizon: int = 90) -> Context:
+    """Eighty contacts of long standing, one of whom wins a deal so many days ago, each."""
+    old = AS_OF - timedelta(days=900)
+    happened = [AS_OF - timedelta(days=days) for days in days_ago]
+    engine = engine_over(
+        {
+            "contacts": [{"contact_id": f"c{n}", "created_at": old} for n in range(80)],
+            "deals": [
+                {"deal_id": f"d{n}", "created_at": at, "closed_at": at, "is_closed": True, "is_won": True}
+                for n, at in enumerate(happened)
+            ],
+            "deal_contacts": [{"deal_id": f"d{n}", "contact_id": f"c{n}"} for n in range(len(happened))],
+        }
+    )
+    return Context(engine, AS_OF, Goal(event="deal_won", horizon_days=horizon))
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "remedy"),
+    [
+        ([40] * 19 + [120] * 11, "11 more conversions, or a 180-day horizon."),
+        ([40] * 29 + [120], "1 more conversion, or a 180-day horizon."),
+        ([40] * 19 + [120] * 5 + [220] * 6, "6 more conversions, or a 270-day horizon."),
+        ([40] * 19 + [120] * 10, "11 more conversions."),
+        ([40] * 19 + [500] * 20, "11 more conversions."),
+    ],
+)
+def test_too_few_positives_say_how_many_are_missing_and_what_horizon_would_do(
+    days_ago: list[int], remedy: str
+) -> None:
+    here = won(days_ago)
+    positives = labelled(here).positives
+    (reason,) = gates.lead_score_refusals(here, GOOD, positives, None)
+    assert reason == f"Only {positives} conversions to learn from, at least 30 are needed: {remedy}"
+
+
+def test_a_longer_horizon_is_no_remedy_for_a_goal_without_time() -> None:
     (reason,) = gates.lead_score_refusals(context(), GOOD, 29, None)
-    assert "1 more conversion." in reason
+    assert reason.endswith("1 more conversion.")
+
+
+def test_looking_for_a_longer_horizon_leaves_the_training_rows_alone() -> None:
+    here = won([40] * 19 + [120] * 11)
+    before = labelled(here)
+    gates.lead_score_refusals(here, GOOD, before.positives, None)
+    assert here.engine.fetch("select count(*) as n from labelled")["n"][0].as_py() == before.rows
 
 
 def test_a_moved_base_rate_refuses_only_beyond_chance() -> None:

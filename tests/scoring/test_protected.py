@@ -10,9 +10,9 @@ from scoring import tables
 from scoring.engine import DuckEngine
 from scoring.features.build import build
 from scoring.features.property_sources import protected, telling
+from scoring.features.protected import DEFAULT_TOPICS, TOPICS, topic_of, words
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
-from scoring.protected import DEFAULT_TOPICS, TOPICS, topic_of, words
 from scoring.snapshots import population
 from tests.scoring.made_tables import moment
 

@@ -11,6 +11,7 @@ from scoring import snapshots
 from scoring.engine import DuckEngine
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
+from scoring.readiness import goal_lacks
 from scoring.snapshots import MIN_ELIGIBLE, eligible, labelled, population
 from tests.scoring.made_tables import Rows, engine_over, made, moment
 
@@ -317,3 +318,17 @@ def first_trace(rows: dict[str, Rows], name: str) -> datetime | None:
     traces = [e["occurred_at"] for e in rows["events"] if e["contact_id"] == name]
     traces += [p["purchased_at"] for p in rows["purchases"] if p["contact_id"] == name]
     return min(traces, default=None)
+
+
+def test_contacts_are_counted_once_however_many_instants_look_at_them() -> None:
+    snapshot = labelled(over(with_purchases([bought("c001", NOW - DAY)]), PURCHASE))
+    assert len(snapshot.instants) > 1
+    assert snapshot.rows == len(snapshot.instants) * 60
+    assert snapshot.contacts == 60
+
+
+def test_what_lacks_is_said_of_contacts_and_not_of_rows() -> None:
+    nobody = over(with_purchases([]), PURCHASE)
+    assert goal_lacks(nobody, labelled(nobody)) == [
+        "None of 60 contacts reached the goal (a purchase within 30 days): conversions to learn from."
+    ]

@@ -279,6 +279,42 @@ def test_scanners_click_in_bursts_and_proxies_open_near_delivery(engine: DuckEng
         assert there.min() > 0
 
 
+def answered(of: Market) -> pa.Table:
+    """People's and machines' opens and clicks: origin, kind, seconds since delivery, clicks of the mail."""
+    engine = DuckEngine.in_memory({**of.tables, "behind": of.truth.events})
+    return engine.fetch("""
+        select origin, e.kind, secs_between(d.occurred_at, e.occurred_at) as since,
+            count(case when e.kind = 'email_click' then 1 end) over (
+                partition by e.contact_id, e.campaign_id, origin) as clicks
+        from events e join behind using (event_id) join events d
+            on d.contact_id = e.contact_id and d.campaign_id = e.campaign_id and d.kind = 'email_delivered'
+        where e.kind in ('email_open', 'email_click')""")
+
+
+def test_some_people_open_within_seconds_and_some_click_several_links(made: Market) -> None:
+    def share(of: Market, kind: str, test: pc.Expression) -> float:
+        some = answered(of).filter((pc.field("origin") == "person") & (pc.field("kind") == kind))
+        return some.filter(test).num_rows / some.num_rows
+
+    quick, several = pc.field("since") <= 10, pc.field("clicks") >= 2
+    assert 0.03 < share(made, "email_open", quick) < 0.08
+    assert 0.1 < share(made, "email_click", several) < 0.25
+    eager = market(2000, 7, UNTIL, in_inbox=0.4, several_links=0.4)
+    assert share(eager, "email_open", quick) > 0.12
+    assert share(eager, "email_click", several) > 0.5
+    slow = market(2000, 7, UNTIL, in_inbox=0.0, several_links=0.0)
+    assert share(slow, "email_open", pc.field("since") < 30) == 0
+    assert share(slow, "email_click", several) == 0
+
+
+def test_lone_gateways_click_one_link() -> None:
+    some = answered(market(2000, 7, UNTIL, lone_scans=0.5)).filter(
+        (pc.field("origin") == "scanner") & (pc.field("kind") == "email_click")
+    )
+    assert set(some["clicks"].to_pylist()) == {1, 4}
+    assert 0.05 < pc.mean(pc.equal(some["clicks"], 1)).as_py() < 0.5
+
+
 def test_the_platform_recognises_some_machines_and_no_person(engine: DuckEngine) -> None:
     rows = engine.fetch("""
         select origin in ('scanner', 'proxy') as machine, avg(case when human = 0 then 1.0e0 else 0 end) as marked,

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from scoring.context import Context, Options
 from scoring.engine import quoted
 
 if TYPE_CHECKING:
     from scoring.features.property_sources import Source
-    from scoring.predictors.base import Context, Options
 
 #: Topic -> phrases. A phrase matches whole words in a row, whatever the case and what stands between them; with
 #: `=` it must be the whole name, for words that mean other things beside other words ("account health score").
@@ -107,7 +107,7 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _WORD.findall(parts))
 
 
-def topic_of(names: Collection[str], options: "Options") -> str | None:
+def topic_of(names: Collection[str], options: Options) -> str | None:
     """The protected topic that a property with these names and label belongs to; None for all others."""
     return _topic_of(frozenset(names), options.protected, options.unprotected)
 
@@ -140,7 +140,7 @@ def _in_a_row(wanted: Sequence[str], among: Sequence[str]) -> bool:
     return bool(size) and any(tuple(among[at : at + size]) == tuple(wanted) for at in range(len(among) - size + 1))
 
 
-def proxies(context: "Context", usable: Sequence["Source"], barred: Sequence["Source"]) -> dict["Source", Proxy]:
+def proxies(context: Context, usable: Sequence["Source"], barred: Sequence["Source"]) -> dict["Source", Proxy]:
     """Those of the usable properties that tell a barred (protected) one; trusted ones are let be.
 
     Only properties with few values are compared: whoever has a value of their own is told by it whatever it says.
@@ -174,14 +174,14 @@ _FROM = """from contacts c left join companies m on m.company_id = c.company_id
            where c.deleted_at is null and c.merged_into is null"""
 
 
-def _values(context: "Context", source: "Source") -> int:
+def _values(context: Context, source: "Source") -> int:
     """How many values a property has, 0 when they are too many or just one."""
     text = _text(source)
     count = context.engine.fetch(f"select count(distinct {text}) as n {_FROM}")["n"][0].as_py()
     return int(count) if 2 <= count <= _MAX_VALUES else 0
 
 
-def _certainty(context: "Context", source: "Source", protected: "Source") -> float:
+def _certainty(context: Context, source: "Source", protected: "Source") -> float:
     """Lambda of guessing `protected` by `source`: 1 when it is known for sure, 0 when it helps nothing."""
     rows = context.engine.fetch(
         f"select {_text(source)} as a, {_text(protected)} as b, count(*) as n {_FROM} "
