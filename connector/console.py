@@ -42,7 +42,7 @@ def watching() -> Iterator[Report]:
 
 def problem(kind: str, message: str) -> None:
     """One clear message: what is wrong and what to change."""
-    colour = {"Refused": "yellow", "Stopped": "yellow"}.get(kind, "red")
+    colour = {"Refused": "yellow", "Stopped": "yellow", "Note": "yellow"}.get(kind, "red")
     console.print(f"[bold {colour}]{kind}:[/] {escape(message)}", soft_wrap=True)
 
 

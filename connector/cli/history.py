@@ -189,6 +189,8 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
             f"{result['barred']:,} contacts object to profiling now, or are left out by [write]: nothing was put "
             "back there."
         )
+    for note in result["notes"]:
+        console.problem("Note", f"{note} Until then values are only taken away, not put back.")
     for row in result["kept"][:_SHOWN]:
         by = f"written by run {row['by_run']}" if row["by_run"] else "edited"
         console.say(f"  kept: contact {row['contact_id']}, {row['property']} ({by})")

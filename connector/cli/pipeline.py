@@ -52,12 +52,15 @@ def pull(
                 "run_id": run.id,
                 "pulled": dict(pulled.rows),
                 "streams_off": pulled.streams_off_json(),
+                "lists_unread": pulled.lists_unread,
                 **({} if pulled.retention is None else {"retention": pulled.retention}),
                 **spent(run),
             }
             run.done(answer.result)
             rejected = run.rejected()
         console.pulled(answer.result)
+        for note in pulled.notes:
+            console.problem("Note", f"{note} Until then sync, push and approve write nothing.")
         console.rejected(rejected)
         answer.exit_code = 4 if rejected else 0
 
@@ -144,6 +147,7 @@ def score(
 
         leadlight score --out scores.parquet --json
     """
+    from connector.jobs.outside import remember
     from connector.jobs.pull import ensure_pulled
     from connector.jobs.run import open_run
     from connector.jobs.score import marks_of, typed
@@ -158,6 +162,7 @@ def score(
             scored = job(run)
             if out is not None:
                 write_table(out, typed(run, scored.computed, marks_of(run, scored.trained)))
+                remember(run.folder, out)
             answer.result = {
                 "run_id": run.id,
                 "scored": scored.contacts,
@@ -199,6 +204,7 @@ def push(
 
         leadlight push --resume
     """
+    from connector.jobs import lists
     from connector.jobs.push import PushOptions
     from connector.jobs.push import push as job
     from connector.jobs.run import open_run
@@ -213,6 +219,7 @@ def push(
         with open_run(settings, "push", as_of=instant(as_of), progress=progress) as run:
             if not dry_run:
                 recover(run)
+            lists.require(run)
             scored = compute(run)
             first = {"run_id": run.id, "gates": scored.trained.gates, "dry_run": dry_run}
             try:

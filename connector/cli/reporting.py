@@ -41,6 +41,7 @@ def report(
         leadlight report --platform files --mapping mapping.toml --json
     """
     from connector.jobs.fairness import fairness as by_group
+    from connector.jobs.outside import remember
     from connector.jobs.report import report as job
     from connector.jobs.report.calls import write_calls
     from connector.jobs.report.files import keep
@@ -59,6 +60,7 @@ def report(
             found = jsonlib.loads(jsonlib.dumps(job(run), default=str))
             keep(out, report_page(found))
             listed = None if calls is None else write_calls(run, calls)
+            remember(run.folder, out, calls)
         files = {"report": str(out), "calls": None if calls is None else str(calls)}
         answer.result = {**found, "files": files}
         console.say(found["verdict"]["headline"])

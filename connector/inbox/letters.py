@@ -99,8 +99,14 @@ def drop(connection: sqlite3.Connection, ids: Collection[str]) -> int:
     return count
 
 
-def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses: Sequence[str]) -> int:
-    """Take a person out: hints about the contact, and every body that names it. How many rows.
+def forget(
+    connection: sqlite3.Connection,
+    contact_ids: Sequence[str],
+    addresses: Sequence[str],
+    spelt: re.Pattern[bytes] | None = None,
+) -> int:
+    """Take a person out: hints about the contact, and every body that names it. How many rows. `spelt` finds the
+    person in lower-case bytes in ways that the plain texts do not (escapes of JSON and of links).
 
     Bodies that wait to be read hold values of others too: of those, what they tell of others is repaired by the
     next poll. Afterwards the file is written anew.
@@ -117,7 +123,8 @@ def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses
             [*contact_ids, *contact_ids],
         ).rowcount
         for row in connection.execute("select id, body from bodies").fetchall():
-            if named.search(row["body"].lower()):
+            body = row["body"].lower()
+            if named.search(body) or (spelt is not None and spelt.search(body)):
                 removed += connection.execute("delete from bodies where id = ?", [row["id"]]).rowcount
         add_to_totals(connection, erased=removed)
     connection.execute("vacuum")

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from connector.errors import BadSetting, Refused
+from connector.jobs import lists
 from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
 from connector.jobs.push import draw_arms, forget_old, wanted_on
@@ -26,9 +27,11 @@ def approve(run: Run, name: str) -> dict[str, Any]:
 
     Raises BadSetting for an unknown plan; Refused, with nothing written, when the plan was carried out before,
     when a value on the platform is neither what it was when the plan was made nor what the plan would write, or
-    when somebody in it may get no value any more.
+    when somebody in it may get no value any more; FixSetup, the plan staying open, when a list of `[write]` could
+    not be read.
     """
     recover(run)
+    lists.require(run, writing=True)
     plan = find_plan(run, name)
     if plan["status"] != "open":
         raise Refused(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import Refused
-from connector.jobs import discipline
+from connector.jobs import discipline, outside
 from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
@@ -51,6 +51,7 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     result: dict[str, Any] = {"pushed": pushed.to_json()}
     if options.out is not None:
         write_table(options.out, plan.table().drop_columns(["worth"]))
+        outside.remember(run.folder, options.out)
     if options.dry_run:
         result["preview"] = preview(run, plan.table(), _wanted(run, scored))
         result["pushed"] |= {"changed": plan.contacts, "values": plan.values}

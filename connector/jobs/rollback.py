@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.errors import BadSetting
+from connector.jobs import lists
 from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
 from connector.jobs.push import with_options
@@ -191,6 +192,7 @@ def _result(run: Run, target: Target, found: _Found, *, dry_run: bool) -> dict[s
         "skipped": {"edited_since": len(edited - gone - failed), "gone": len(gone)},
         "failed": len(failed),
         "barred": len(found.barred),
+        "notes": [lists.why(run, *one) for one in lists.unread(run, writing=True).items()],
         "values": len(found.restore) if dry_run else run.mirror.ledger.counts(run.id)["values"],
         "kept": kept[:_NAMED],
     }

@@ -38,6 +38,7 @@ _UNREAD = ("events", "properties")
 _WHERE = {
     "contact_addresses": "contact_id in (from _own)",
     "consents": "contact_id in (from _everyone)",
+    "list_members": "contact_id in (from _own)",
     "deals": "deal_id in (from _deals)",
     "deal_contacts": "contact_id in (from _own)",
     "purchases": "contact_id in (from _own)",
