@@ -106,11 +106,13 @@ def synced(result: Mapping[str, Any]) -> None:
         pulled(result)
     gates(result["gates"])
     done = result["pushed"]
-    say(
-        f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
-        f"{done['failed']:,} failed, {done['skipped']:,} gone; "
-        f"{result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s."
+    outcome = (
+        f"{done['changed']:,} contacts would change ({done['values']:,} values), {done['unchanged']:,} would stay"
+        if result.get("dry_run")
+        else f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
+        f"{done['failed']:,} failed, {done['skipped']:,} gone"
     )
+    say(f"{outcome}; {result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s.")
     if done.get("held"):
         say(f"{done['held']:,} contacts are held back by a rollback: --resume writes them again.")
     if done.get("left"):

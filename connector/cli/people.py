@@ -7,6 +7,7 @@ import typer
 
 from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.asking import Yes, confirm, somebody_decides
 from connector.errors import BadSetting
 
 Contact = Annotated[str | None, typer.Argument(help="The contact's id on the platform.")]
@@ -14,7 +15,6 @@ Email = Annotated[
     str | None,
     typer.Option("--email", help="Only `-`: the address is read from stdin, where no other user sees it."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def export(
@@ -71,24 +71,16 @@ def erase(
     with answering(json) as answer:
         address = _address(contact, email)
         settings = chosen(config, platform, mapping)
-        if not yes and not sys.stdin.isatty():
-            raise BadSetting("Erasing cannot be undone: say --yes, as there is no terminal to ask at.")
+        somebody_decides("Erasing cannot be undone.", yes=yes)
         with open_run(settings, "erase") as run:
             erasure = prepare(run, contact, address)
-            if not yes and not _sure(len(erasure.person.contact_ids), len(erasure.person.addresses)):
-                answer.result = {"run_id": run.id, "erased": False}
-                run.done(answer.result, "refused")
-                return
+            contacts, addresses = len(erasure.person.contact_ids), len(erasure.person.addresses)
+            confirm(f"Erase {contacts} contact record(s) and {addresses} address(es) for good?", yes=yes)
             answer.result = job(run, erasure)
             run.done(answer.result)
         traces = answer.result["proof"]["traces"]
         answer.exit_code = 1 if traces else 0
         console.erased(answer.result)
-
-
-def _sure(contacts: int, addresses: int) -> bool:
-    asked = f"Erase {contacts} contact record(s) and {addresses} address(es) for good?"
-    return bool(typer.confirm(asked, default=False, err=True))
 
 
 def _address(contact: str | None, email: str | None) -> str | None:

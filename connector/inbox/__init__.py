@@ -1,8 +1,8 @@
 """The durable inbox of webhooks: raw bodies on disk before they are acknowledged, hints to be worked off after."""
 
 from connector.inbox.intake import Intake, Overloaded
+from connector.inbox.letters import about, entries, figures, forget, retry_dead
 from connector.inbox.letters import drop as drop_letters
-from connector.inbox.letters import entries, figures, forget, retry_dead
 from connector.inbox.store import FILE, connect
 from connector.inbox.work import Inbox
 
@@ -11,6 +11,7 @@ __all__ = [
     "Inbox",
     "Intake",
     "Overloaded",
+    "about",
     "connect",
     "drop_letters",
     "entries",

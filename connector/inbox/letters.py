@@ -111,10 +111,9 @@ def forget(
     Bodies that wait to be read hold values of others too: of those, what they tell of others is repaired by the
     next poll. Afterwards the file is written anew.
     """
-    tokens = [re.escape(one.lower()) for one in (*contact_ids, *addresses)]
-    if not tokens:
+    named = _naming(contact_ids, addresses)
+    if named is None:
         return 0
-    named = re.compile(rf"(?<![\w.@+-])(?:{'|'.join(tokens)})(?![\w@-])".encode())
     with transaction(connection):
         ids = ", ".join("?" * len(contact_ids))
         removed = connection.execute(
@@ -123,8 +122,7 @@ def forget(
             [*contact_ids, *contact_ids],
         ).rowcount
         for row in connection.execute("select id, body from bodies").fetchall():
-            body = row["body"].lower()
-            if named.search(body) or (spelt is not None and spelt.search(body)):
+            if _names(row["body"].lower(), named, spelt):
                 removed += connection.execute("delete from bodies where id = ?", [row["id"]]).rowcount
         add_to_totals(connection, erased=removed)
     connection.execute("vacuum")
@@ -133,6 +131,37 @@ def forget(
             break
         time.sleep(0.1)
     return removed
+
+
+def about(
+    connection: sqlite3.Connection,
+    contact_ids: Sequence[str],
+    addresses: Sequence[str],
+    spelt: re.Pattern[bytes] | None = None,
+) -> dict[str, Any]:
+    """What waits about a person: `hints`, and how many `bodies` name it, which hold values of others too. `spelt`
+    as for `forget`."""
+    named = _naming(contact_ids, addresses)
+    ids = ", ".join("?" * len(contact_ids))
+    hints = connection.execute(
+        f"select kind, property, received_at, state from hints where object = 'contact' and object_id in ({ids}) "
+        "order by received_at, id",
+        list(contact_ids),
+    ).fetchall()
+    bodies = [row["body"].lower() for row in connection.execute("select body from bodies")]
+    return {
+        "hints": [{**row, "received_at": _iso(row["received_at"])} for row in map(dict, hints)],
+        "bodies": sum(_names(body, named, spelt) for body in bodies),
+    }
+
+
+def _naming(contact_ids: Sequence[str], addresses: Sequence[str]) -> re.Pattern[bytes] | None:
+    tokens = [re.escape(one.lower()) for one in (*contact_ids, *addresses)]
+    return re.compile(rf"(?<![\w.@+-])(?:{'|'.join(tokens)})(?![\w@-])".encode()) if tokens else None
+
+
+def _names(body: bytes, *patterns: re.Pattern[bytes] | None) -> bool:
+    return any(one is not None and one.search(body) is not None for one in patterns)
 
 
 def _split(ids: Collection[str]) -> tuple[list[int], list[int]]:

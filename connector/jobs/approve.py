@@ -9,6 +9,7 @@ from connector.errors import BadSetting, Refused
 from connector.jobs import lists
 from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
+from connector.jobs.pull import pull
 from connector.jobs.push import draw_arms, forget_old, wanted_on
 from connector.jobs.run import Run
 from connector.jobs.sending import Pushed, read_present, recover, send
@@ -31,7 +32,6 @@ def approve(run: Run, name: str) -> dict[str, Any]:
     not be read.
     """
     recover(run)
-    lists.require(run, writing=True)
     plan = find_plan(run, name)
     if plan["status"] != "open":
         raise Refused(
@@ -39,6 +39,9 @@ def approve(run: Run, name: str) -> dict[str, Any]:
             "written. `leadlight sync` makes a new one.",
             {"run_id": run.id, "plan": plan["plan"]},
         )
+    # who has objected, or left the filters, since the plan was made
+    pull(run)
+    lists.require(run, writing=True)
     writes = run.mirror.plans.writes(plan["plan"])
     open_rows = _open_rows(run, plan, writes)
     contacts = list(dict.fromkeys(row["contact_id"] for row in open_rows))

@@ -61,13 +61,14 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     _begin(run.folder, person)
     cleared = _clear(run, person)
     removed = remove(run, person)
-    if letters := _forget_letters(run.folder, person):
-        removed["inbox"] = letters
     taken = outside.take_out(run.folder, person)
     folders = [run.folder, *getattr(run.platform, "forget", lambda _: ())(person.contact_ids)]
     run.mirror.rewrite(run.platform.account())
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
     models = _drop_models(run, person)
+    # last: the hint by which a platform asked for this is what starts it again if it is stopped
+    if letters := _forget_letters(run.folder, person):
+        removed["inbox"] = letters
     proof = _prove(run, person, folders)
     if not proof["traces"]:
         (run.folder / JOURNAL).unlink(missing_ok=True)

@@ -48,6 +48,7 @@ def examine(run: Run) -> Readiness:
         _missing(engine, contacts, found)
         _duplicates(engine, contacts, found)
         _consent(run, engine, contacts, found)
+    _excluded(run, engine, found)
     _predictors(run, found)
     return found
 
@@ -114,6 +115,23 @@ def _missing(engine: DuckEngine, contacts: int, found: Readiness) -> None:
     text = f"{half:,} of {len(best):,} properties are filled on half of the contacts; best: {named} missing."
     remedy = "" if half else "Scores rest on what is filled: enrich contacts, or map further columns."
     found.checks.append(Check("missing values", "ok" if half else "warn", text, remedy))
+
+
+def _excluded(run: Run, engine: DuckEngine, found: Readiness) -> None:
+    """A name that was misspelt would leave the property in use."""
+    rows = engine.fetch("select property, column_name, label from property_definitions").to_pylist()
+    columns = {*engine.columns("contacts"), *engine.columns("companies")}
+    known = {name.lower() for name in (*columns, *(name for row in rows for name in row.values() if name))}
+    if unknown := sorted(name for name in run.settings.excluded if name.lower() not in known):
+        named = ", ".join(unknown)
+        found.checks.append(
+            Check(
+                "excluded",
+                "warn",
+                f"No property that was read is called so: {named}.",
+                "Correct excluded = […] in leadlight.toml; what is empty on nearly everyone is not read.",
+            )
+        )
 
 
 def _duplicates(engine: DuckEngine, contacts: int, found: Readiness) -> None:

@@ -105,7 +105,7 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
             run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(here.restore, schema=_PLANNED))
             send(run, sent, "Putting back")
     if not dry_run and undone is not None:
-        run.mirror.rollbacks.release(target.run_id)
+        run.mirror.rollbacks.release_of(undone)
     return {**_result(run, target, found, dry_run=dry_run), "held": held}
 
 

@@ -215,6 +215,10 @@ def test_the_plan_is_what_the_sync_then_takes_and_the_data_are_judged(account: P
     assert after["data"]["goals"]["default"]["rows"] == ROWS
     assert after["data"]["goals"]["default"]["positives"] > 60
     assert after["data"]["missing"]["industry"] == 0.0
+    assert "excluded" not in states(after)
+    _, misspelt, _ = doctor(account, folder, "--offline", LEADLIGHT_EXCLUDED='["Industry", "agee"]')
+    assert check(misspelt, "excluded")["state"] == "warn"
+    assert check(misspelt, "excluded")["detail"].endswith("so: agee.")
 
     code, again, _ = doctor(account, folder)
     assert check(again, "our properties")["state"] == "ok"

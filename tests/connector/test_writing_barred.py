@@ -1,4 +1,5 @@
-"""A list that a filter names and that cannot be read: reading goes on, and nothing is written by it."""
+"""People to whom nothing may be written as things stand now: by a list that cannot be read, whom nobody knows any
+more; by an objection that came after the plan."""
 
 import json
 from collections.abc import Iterator
@@ -152,6 +153,55 @@ def test_a_plan_waits_until_the_list_can_be_read_again(account: Portal, tmp_path
     code, done, err = run(account, tmp_path, "approve", found["plan"], filters=filters)
     assert code == 0, err
     assert done["status"] == "done"
+
+
+def test_who_objects_after_the_plan_was_made_gets_nothing(account: Portal, tmp_path: Path) -> None:
+    filters = (
+        "require_approval = true\nmin_score_step = 0\n"
+        '[consent]\nprofiling_property = "age"\ndenied_values = ["99"]\n'
+    )
+    code, found, err = run(account, tmp_path, "sync", filters=filters)
+    assert code == 3, err
+    code, shown, err = run(account, tmp_path, "runs", found["plan"], filters=filters)
+    objector = next(row["contact_id"] for row in shown["entries"] if row["after"] is not None)
+    account.edit(objector, age="99")
+    writes = account.writes()
+    code, _, err = run(account, tmp_path, "approve", found["plan"], filters=filters)
+    assert code == 3
+    assert "1 contacts have since objected to profiling" in err
+    assert account.writes() == writes
+
+
+def test_who_objects_loses_everything_whatever_a_rollback_or_a_gate_says(
+    account: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose former values a rollback put back and holds; one whose predictor a gate refuses today."""
+    consent = '[consent]\nprofiling_property = "age"\ndenied_values = ["99"]\n'
+    code, _, err = run(account, tmp_path, "sync", filters=consent)
+    assert code == 0, err
+    other = f'min_score_step = 0\nexcluded = ["industry"]\n{consent}'
+    code, found, err = run(account, tmp_path, "sync", filters=other)
+    assert code == 0, err
+    code, back, err = run(account, tmp_path, "rollback", found["run_id"], "--yes", filters=other)
+    assert (code, back["restored"] > 100) == (0, True), err
+    held, refused = account.open_leads()[:2]
+    account.edit(held, age="99")
+    code, found, err = run(account, tmp_path, "sync", filters=other)
+    assert (code, found["pushed"]["held"] > 100) == (0, True), err
+    assert not ours(account, held)
+    account.edit(refused, age="99")
+    monkeypatch.setattr("connector.jobs.push.passed_names", lambda *_: ["leadlight_segment"])
+    code, _, err = run(account, tmp_path, "sync", filters=other)
+    assert code == 0, err
+    assert not ours(account, refused)
+    assert ours(account, account.open_leads()[5])
+    monkeypatch.undo()
+    run(account, tmp_path, "sync", "--resume", filters=consent)
+
+
+def ours(account: Portal, contact_id: str) -> dict[str, str]:
+    values = account.values(contact_id).items()
+    return {name: value for name, value in values if name.startswith("leadlight_") and value}
 
 
 def test_a_rollback_clears_and_puts_nothing_back(account: Portal, tmp_path: Path) -> None:
