@@ -50,9 +50,13 @@ def erased(result: Mapping[str, Any]) -> None:
     """What was taken out, and what was found of it afterwards."""
     rows = sum(result["removed"].values())
     proof = result["proof"]
-    say(f"Erased: {result['cleared']} values cleared on the platform, {rows} rows removed here.")
+    say(f"Erased: {result['cleared']:,} values cleared on the platform, {rows:,} rows removed here.")
+    for path, count in result["files"]["rows_removed"].items():
+        say(f"  {count:,} rows taken out of {path}.")
+    for path in result["files"]["deleted"]:
+        say(f"  {path} showed this person and was deleted: leadlight report makes it anew.")
     for trace in proof["traces"]:
-        problem("Trace left", str(trace["where"]))
+        problem("Trace left", f"{trace['where']}. Take it out there, then run this again.")
     if not proof["traces"]:
         say(f"No trace in {proof['columns']} text columns and {proof['files']} files.")
 

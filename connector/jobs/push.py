@@ -48,8 +48,6 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     first: then nothing is written.
     """
     passed = passed_names(run, scored)
-    if options.resume and not options.dry_run:
-        run.mirror.rollbacks.release()
     plan = _plan(run, scored, passed, options)
     pushed = Pushed(unchanged=plan.unchanged, held=plan.held, left=plan.left)
     result: dict[str, Any] = {"pushed": pushed.to_json()}
@@ -65,6 +63,9 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
         raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
     if options.dry_run:
         return result
+    if options.resume:
+        # not before the caps: what is refused leaves the holds as they are
+        run.mirror.rollbacks.release()
     if plan.contacts and run.settings.require_approval:
         _await_approval(run, plan, result)
     keep_arms(run)

@@ -184,6 +184,9 @@ def test_who_objects_loses_everything_whatever_a_rollback_or_a_gate_says(
     assert code == 0, err
     code, back, err = run(account, tmp_path, "rollback", found["run_id"], "--yes", filters=other)
     assert (code, back["restored"] > 100) == (0, True), err
+    code, _, err = run(account, tmp_path, "push", "--resume", "--max-changes", "0", filters=other)
+    assert code == 3, err
+    # a refusal leaves the holds as they are, as the next sync shows
     held, refused = account.open_leads()[:2]
     account.edit(held, age="99")
     code, found, err = run(account, tmp_path, "sync", filters=other)
