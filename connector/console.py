@@ -42,7 +42,7 @@ def watching() -> Iterator[Report]:
 
 def problem(kind: str, message: str) -> None:
     """One clear message: what is wrong and what to change."""
-    colour = {"Refused": "yellow", "Stopped": "yellow"}.get(kind, "red")
+    colour = {"Refused": "yellow", "Stopped": "yellow", "Note": "yellow"}.get(kind, "red")
     console.print(f"[bold {colour}]{kind}:[/] {escape(message)}", soft_wrap=True)
 
 
@@ -50,9 +50,13 @@ def erased(result: Mapping[str, Any]) -> None:
     """What was taken out, and what was found of it afterwards."""
     rows = sum(result["removed"].values())
     proof = result["proof"]
-    say(f"Erased: {result['cleared']} values cleared on the platform, {rows} rows removed here.")
+    say(f"Erased: {result['cleared']:,} values cleared on the platform, {rows:,} rows removed here.")
+    for path, count in result["files"]["rows_removed"].items():
+        say(f"  {count:,} rows taken out of {path}.")
+    for path in result["files"]["deleted"]:
+        say(f"  {path} showed this person and was deleted: leadlight report makes it anew.")
     for trace in proof["traces"]:
-        problem("Trace left", str(trace["where"]))
+        problem("Trace left", f"{trace['where']}. Take it out there, then run this again.")
     if not proof["traces"]:
         say(f"No trace in {proof['columns']} text columns and {proof['files']} files.")
 
@@ -106,11 +110,13 @@ def synced(result: Mapping[str, Any]) -> None:
         pulled(result)
     gates(result["gates"])
     done = result["pushed"]
-    say(
-        f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
-        f"{done['failed']:,} failed, {done['skipped']:,} gone; "
-        f"{result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s."
+    outcome = (
+        f"{done['changed']:,} contacts would change ({done['values']:,} values), {done['unchanged']:,} would stay"
+        if result.get("dry_run")
+        else f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
+        f"{done['failed']:,} failed, {done['skipped']:,} gone"
     )
+    say(f"{outcome}; {result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s.")
     if done.get("held"):
         say(f"{done['held']:,} contacts are held back by a rollback: --resume writes them again.")
     if done.get("left"):

@@ -156,12 +156,29 @@ def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
 
 
 def _print_entries(result: Mapping[str, Any]) -> None:
-    table = Table("Contact", Column("Property", no_wrap=True), "Before", "After", "Model", "State", "Request")
+    console.say(_headline(result))
+    table = Table(
+        "Contact", Column("Property", no_wrap=True), "Before", "After", "Why", "Model", "State", "Request"
+    )
     for row in result["entries"][:_SHOWN]:
-        texts = (row.get(key) for key in ("before", "after", "model", "state", "request_id"))
+        texts = (row.get(key) for key in ("before", "after", "reason", "model", "state", "request_id"))
         table.add_row(row["contact_id"], row["property"], *(escape(text or "") for text in texts))
     console.console.print(table)
     console.say(f"{result['entries_total']:,} values in all; --json and --limit show more.")
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    """What a run or a plan is, in a line."""
+    if "run_id" in result and "command" in result:
+        counts, by = result["contacts"], f" by {result['who']}" if result["who"] else ""
+        undone = f" Rolled back by {result['rolled_back_by']}." if result["rolled_back_by"] else ""
+        return (
+            f"Run {result['run_id']}: {result['command']}{by}, {_time(result['started_at'])} UTC, "
+            f"{result['status']}; {counts['written']:,} contacts written ({counts['values']:,} values), "
+            f"{counts['failed']:,} failed, {counts['gone']:,} gone.{undone}"
+        )
+    state = {"open": "awaits approval", "done": "was carried out", "void": "no longer holds"}[result["status"]]
+    return f"Plan {result['plan']} {state}: {result['contacts']:,} contacts, {result['value_count']:,} values."
 
 
 def _print_rollback(result: Mapping[str, Any]) -> None:
@@ -177,6 +194,8 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
             f"{result['barred']:,} contacts object to profiling now, or are left out by [write]: nothing was put "
             "back there."
         )
+    for note in result["notes"]:
+        console.problem("Note", f"{note} Until then values are only taken away, not put back.")
     for row in result["kept"][:_SHOWN]:
         by = f"written by run {row['by_run']}" if row["by_run"] else "edited"
         console.say(f"  kept: contact {row['contact_id']}, {row['property']} ({by})")

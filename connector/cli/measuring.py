@@ -78,11 +78,12 @@ def _lines(figures: Reading[str, Any], *, on: bool) -> list[str]:
 def _plan_lines(plan: Reading[str, Any]) -> list[str]:
     if plan["contacts"] is None:
         return [str(plan["why"])]
-    weeks = "never at this pace" if plan["weeks"] is None else f"{plan['weeks']:.0f} weeks"
+    weeks = "never comes together" if plan["weeks"] is None else f"takes {plan['weeks']:,.0f} weeks"
+    pace = plan["contacts_per_week"]
     lines = [
-        f"To show a lift of {plan['lift']:.0%} on {plan['base_rate']:.1%}: {plan['contacts']:,} contacts, "
-        f"{plan['in_holdout']:,} of them held out; with {plan['stock']:,} now and "
-        f"{plan['contacts_per_week']:,.0f} more a week: {weeks}."
+        f"Without acting, {plan['base_rate']:.1%} reach the goal. To show a lift of {plan['lift']:.0%} on that, "
+        f"{plan['contacts']:,} contacts are needed, {plan['in_holdout']:,} of them held out; with "
+        f"{plan['stock']:,} now and {pace:,.{0 if pace >= 10 else 1}f} more a week that {weeks}."
     ]
     seen = [f"{lift:.0%} in {weeks} weeks" for weeks, lift in plan["detectable_lift"].items() if lift is not None]
     return [*lines, f"The smallest lift that would show: {', '.join(seen)}."] if seen else lines

@@ -7,6 +7,7 @@ import typer
 
 from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
+from connector.cli.asking import Yes, somebody_decides
 from connector.cli.performing import perform
 from connector.errors import BadSetting
 from connector.jobs.ended import agreed
@@ -16,7 +17,6 @@ Email = Annotated[
     str | None,
     typer.Option("--email", help="Only `-`: the address is read from stdin, where no other user sees it."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def export(
@@ -65,8 +65,7 @@ def erase(
     with answering(json) as answer:
         address = _address(contact, email)
         settings = chosen(config, platform, mapping)
-        if not yes and not sys.stdin.isatty():
-            raise BadSetting("Erasing cannot be undone: say --yes, as there is no terminal to ask at.")
+        somebody_decides("Erasing cannot be undone.", yes=yes)
         params = {"contact": contact, "email": address}
         ended = perform(settings, "erase", params, ask=agreed if yes else _sure)
         answer.result, answer.exit_code = ended.result, ended.exit_code

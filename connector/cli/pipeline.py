@@ -46,6 +46,8 @@ def pull(
         ended = perform(settings, "pull", {"full": full}, progress=progress)
         answer.result, answer.exit_code = ended.result, ended.exit_code
         console.pulled(answer.result)
+        for note in answer.result["notes"]:
+            console.problem("Note", f"{note} Until then sync, push and approve write nothing.")
         console.rejected(ended.rejected)
 
 

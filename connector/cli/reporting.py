@@ -40,6 +40,7 @@ def report(
 
         leadlight report --platform files --mapping mapping.toml --json
     """
+    from connector.jobs.outside import remember
     from connector.jobs.report.files import keep
     from connector.pages.rendering import report_page
 
@@ -56,6 +57,8 @@ def report(
         keep(out, report_page(found))
         if calls is not None:
             keep(calls, listed["csv"])
+        account = found["account"]
+        remember(settings.state_dir / f"{account['platform']}-{account['id']}", out, calls)
         files = {"report": str(out), "calls": None if calls is None else str(calls)}
         answer.result = {**found, "files": files}
         console.say(found["verdict"]["headline"])

@@ -1,7 +1,7 @@
 """The durable inbox of webhooks: raw bodies on disk before they are acknowledged, hints to be worked off after."""
 
 from connector.inbox.intake import Intake, Overloaded
-from connector.inbox.letters import NOTHING, aside, entries, figures, forget, retry_dead
+from connector.inbox.letters import NOTHING, about, aside, entries, figures, forget, retry_dead
 from connector.inbox.letters import drop as drop_letters
 from connector.inbox.store import FILE, connect
 from connector.inbox.work import Inbox
@@ -12,6 +12,7 @@ __all__ = [
     "Inbox",
     "Intake",
     "Overloaded",
+    "about",
     "aside",
     "connect",
     "drop_letters",

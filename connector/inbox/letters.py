@@ -118,16 +118,21 @@ def drop(connection: sqlite3.Connection, ids: Collection[str]) -> int:
     return count
 
 
-def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses: Sequence[str]) -> int:
-    """Take a person out: hints about the contact, and every body that names it. How many rows.
+def forget(
+    connection: sqlite3.Connection,
+    contact_ids: Sequence[str],
+    addresses: Sequence[str],
+    spelt: re.Pattern[bytes] | None = None,
+) -> int:
+    """Take a person out: hints about the contact, and every body that names it. How many rows. `spelt` finds the
+    person in lower-case bytes in ways that the plain texts do not (escapes of JSON and of links).
 
     Bodies that wait to be read hold values of others too: of those, what they tell of others is repaired by the
     next poll. Afterwards the file is written anew.
     """
-    tokens = [re.escape(one.lower()) for one in (*contact_ids, *addresses)]
-    if not tokens:
+    named = _naming(contact_ids, addresses)
+    if named is None:
         return 0
-    named = re.compile(rf"(?<![\w.@+-])(?:{'|'.join(tokens)})(?![\w@-])".encode())
     with transaction(connection):
         ids = ", ".join("?" * len(contact_ids))
         removed = connection.execute(
@@ -136,7 +141,7 @@ def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses
             [*contact_ids, *contact_ids],
         ).rowcount
         for row in connection.execute("select id, body from bodies").fetchall():
-            if named.search(row["body"].lower()):
+            if _names(row["body"].lower(), named, spelt):
                 removed += connection.execute("delete from bodies where id = ?", [row["id"]]).rowcount
         add_to_totals(connection, erased=removed)
     connection.execute("vacuum")
@@ -145,6 +150,37 @@ def forget(connection: sqlite3.Connection, contact_ids: Sequence[str], addresses
             break
         time.sleep(0.1)
     return removed
+
+
+def about(
+    connection: sqlite3.Connection,
+    contact_ids: Sequence[str],
+    addresses: Sequence[str],
+    spelt: re.Pattern[bytes] | None = None,
+) -> dict[str, Any]:
+    """What waits about a person: `hints`, and how many `bodies` name it, which hold values of others too. `spelt`
+    as for `forget`."""
+    named = _naming(contact_ids, addresses)
+    ids = ", ".join("?" * len(contact_ids))
+    hints = connection.execute(
+        f"select kind, property, received_at, state from hints where object = 'contact' and object_id in ({ids}) "
+        "order by received_at, id",
+        list(contact_ids),
+    ).fetchall()
+    bodies = [row["body"].lower() for row in connection.execute("select body from bodies")]
+    return {
+        "hints": [{**row, "received_at": _iso(row["received_at"])} for row in map(dict, hints)],
+        "bodies": sum(_names(body, named, spelt) for body in bodies),
+    }
+
+
+def _naming(contact_ids: Sequence[str], addresses: Sequence[str]) -> re.Pattern[bytes] | None:
+    tokens = [re.escape(one.lower()) for one in (*contact_ids, *addresses)]
+    return re.compile(rf"(?<![\w.@+-])(?:{'|'.join(tokens)})(?![\w@-])".encode()) if tokens else None
+
+
+def _names(body: bytes, *patterns: re.Pattern[bytes] | None) -> bool:
+    return any(one is not None and one.search(body) is not None for one in patterns)
 
 
 def _split(ids: Collection[str]) -> tuple[list[int], list[int]]:

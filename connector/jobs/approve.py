@@ -6,8 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from connector.errors import BadSetting, Refused
+from connector.jobs import lists
 from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
+from connector.jobs.pull import pull
 from connector.jobs.push import draw_arms, forget_old, wanted_on
 from connector.jobs.run import Run
 from connector.jobs.sending import Pushed, read_present, recover, send
@@ -26,7 +28,8 @@ def approve(run: Run, name: str) -> dict[str, Any]:
 
     Raises BadSetting for an unknown plan; Refused, with nothing written, when the plan was carried out before,
     when a value on the platform is neither what it was when the plan was made nor what the plan would write, or
-    when somebody in it may get no value any more.
+    when somebody in it may get no value any more; FixSetup, the plan staying open, when a list of `[write]` could
+    not be read.
     """
     recover(run)
     plan = find_plan(run, name)
@@ -36,6 +39,9 @@ def approve(run: Run, name: str) -> dict[str, Any]:
             "written. `leadlight sync` makes a new one.",
             {"run_id": run.id, "plan": plan["plan"]},
         )
+    # who has objected, or left the filters, since the plan was made
+    pull(run)
+    lists.require(run, writing=True)
     writes = run.mirror.plans.writes(plan["plan"])
     open_rows = _open_rows(run, plan, writes)
     contacts = list(dict.fromkeys(row["contact_id"] for row in open_rows))

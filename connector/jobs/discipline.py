@@ -21,7 +21,7 @@ REASON = """case when value_before is null then 'first value' when value is null
 
 def leave_held(run: Run, scored: Scored) -> int:
     """Take out what a rollback holds back as long as the same model would write it; how many contacts have
-    nothing else to be written."""
+    nothing else to be written. Who may hold no value (`barred_now`) is not held back from losing it."""
     models = {key: model.version for key, model in scored.trained.models.items()}
     if not run.mirror.rollbacks.held(models):
         return 0
@@ -40,6 +40,7 @@ def leave_held(run: Run, scored: Scored) -> int:
         from planned p join (values {values}) source(property, predictor, model) using (property)
              join store.holds h on h.contact_id = p.contact_id and h.predictor = source.predictor
                                 and h.model = source.model
+        where p.contact_id not in (select contact_id from barred_now)
     """)
     run.mirror.connection.execute(
         "delete from planned where (contact_id, property) in (select contact_id, property from held_now)"
@@ -139,7 +140,8 @@ def caps(run: Run, max_changes: int | None, max_grade_moves: float | None) -> di
     for task in run.tasks():
         if task.predictor.name == "lead_score":
             moves[task.key] = move = _grade_moves(run, task, share_cap)
-            if move["share"] > share_cap:
+            # not by the share, which is rounded; nor by `>`, which no number is to NaN
+            if not move["moved"] <= share_cap * move["graded"]:
                 exceeded.append(
                     f"{move['moved']:,} of {move['graded']:,} contacts with a grade would move to another one "
                     f"({move['share']:.0%}; {task.key}), the cap (max_grade_moves) is {share_cap:.0%}."

@@ -79,15 +79,13 @@ def needed_properties(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*([] if consent.property is None else [consent.property]), *names]))
 
 
-def needed_lists(settings: Settings) -> dict[str, str]:
-    """Ids of the lists that filters name, each with the setting that names it first."""
+def needed_lists(settings: Settings, *, writing: bool = False) -> dict[str, str]:
+    """Ids of the lists that filters name, each with the setting that names it first; with `writing`, those of
+    `[write]` alone."""
     train, write = read_filters(settings)
-    tables = {
-        "include": train.include,
-        "exclude": train.exclude,
-        "write.include": write.include,
-        "write.exclude": write.exclude,
-    }
+    tables = {"write.include": write.include, "write.exclude": write.exclude}
+    if not writing:
+        tables = {"include": train.include, "exclude": train.exclude, **tables}
     found: dict[str, str] = {}
     for where, conditions in tables.items():
         for one in conditions.get(LIST, ()):

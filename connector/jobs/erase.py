@@ -8,14 +8,16 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from connector import inbox
 from connector.errors import BadSetting, PlatformDown
-from connector.jobs import traces
+from connector.jobs import outside, traces
 from connector.jobs.erasure import remove
 from connector.jobs.people import Person, find
 from connector.jobs.run import Run
@@ -67,10 +69,14 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     _begin(run.folder, person)
     cleared = _clear(run, person)
     removed = remove(run, person)
+    taken = outside.take_out(run.folder, person)
     folders = [run.folder, *getattr(run.platform, "forget", lambda _: ())(person.contact_ids)]
     run.mirror.rewrite(run.platform.account())
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
     models = _drop_models(run, person)
+    # last: the hint by which a platform asked for this is what starts it again if it is stopped
+    if letters := _forget_letters(run.folder, person):
+        removed["inbox"] = letters
     proof = _prove(run, person, folders)
     if not proof["traces"]:
         (run.folder / JOURNAL).unlink(missing_ok=True)
@@ -80,6 +86,7 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
         "cleared": cleared,
         "removed": removed,
         "models_removed": models,
+        "files": {"rows_removed": taken.rows, "deleted": taken.deleted},
         "proof": proof,
     }
 
@@ -141,6 +148,14 @@ def _send(run: Run) -> None:
             )
 
 
+def _forget_letters(folder: Path, person: Person) -> int:
+    """Take the person out of the inbox, whether a service runs or its file was only left behind; rows."""
+    if not (folder / inbox.FILE).exists():
+        return 0
+    with closing(inbox.connect(folder)) as connection:
+        return inbox.forget(connection, person.contact_ids, person.addresses, traces.searched(person))
+
+
 def _drop_models(run: Run, person: Person) -> list[str]:
     """Remove stored models that spell out something of the person (a rare property value); the next score trains
     afresh."""
@@ -158,7 +173,7 @@ def _prove(run: Run, person: Person, folders: list[Path]) -> dict[str, Any]:
     """Ask every text column and read every file for what is left."""
     columns, in_tables = traces.in_tables(run.mirror.connection, person)
     journal = run.folder / JOURNAL
-    files, found = traces.in_files(folders, person, (journal,))
+    files, found = traces.in_files([*folders, *outside.files(run.folder)], person, (journal,))
     return {
         "columns": columns,
         "files": files,
@@ -169,7 +184,7 @@ def _prove(run: Run, person: Person, folders: list[Path]) -> dict[str, Any]:
 def _relative(path: Path, folder: Path) -> str:
     if path.name == FILE:
         return f"{FILE} (bytes)"
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def begun(folder: Path) -> Person | None:

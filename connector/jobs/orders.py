@@ -61,6 +61,8 @@ def _pull(run: Run, params: Params, _ask: Ask) -> Result:
         "run_id": run.id,
         "pulled": dict(pulled.rows),
         "streams_off": pulled.streams_off_json(),
+        "lists_unread": pulled.lists_unread,
+        "notes": pulled.notes,
         **({} if pulled.retention is None else {"retention": pulled.retention}),
         **spent(run),
     }
@@ -77,6 +79,7 @@ def _train(run: Run, _params: Params, _ask: Ask) -> Result:
 
 
 def _score(run: Run, params: Params, _ask: Ask) -> Result:
+    from connector.jobs.outside import remember
     from connector.jobs.pull import ensure_pulled
     from connector.jobs.score import marks_of, score, typed
     from connector.platforms.files.results import write_table
@@ -85,6 +88,7 @@ def _score(run: Run, params: Params, _ask: Ask) -> Result:
     scored, out = score(run), params.get("out")
     if out is not None:
         write_table(Path(out), typed(run, scored.computed, marks_of(run, scored.trained)))
+        remember(run.folder, Path(out))
     return {
         "run_id": run.id,
         "scored": scored.contacts,
@@ -96,6 +100,7 @@ def _score(run: Run, params: Params, _ask: Ask) -> Result:
 
 
 def _push(run: Run, params: Params, _ask: Ask) -> Result:
+    from connector.jobs import lists
     from connector.jobs.push import push
     from connector.jobs.score import score
     from connector.jobs.sending import recover
@@ -104,6 +109,7 @@ def _push(run: Run, params: Params, _ask: Ask) -> Result:
     options = _push_options(params)
     if not options.dry_run:
         recover(run)
+    lists.require(run)
     scored = score(run)
     first = {"run_id": run.id, "gates": scored.trained.gates, "dry_run": options.dry_run}
     try:
@@ -256,14 +262,15 @@ def _evaluate_exit(params: Params, result: Result) -> int:
 
 def _filled(run: Run) -> None:
     """Pull where that is free or nothing was ever pulled; who looks without the platform needs a pull first."""
-    from connector.jobs.pull import ensure_pulled, require_lists
+    from connector.jobs import lists
+    from connector.jobs.pull import ensure_pulled
 
     if not isinstance(run.platform, Offline):
         ensure_pulled(run)
     elif not run.mirror.has_contacts():
         raise StateMismatch("Nothing was pulled yet: run `leadlight pull` first.")
     else:
-        require_lists(run)
+        lists.require(run)
 
 
 def _export(run: Run, params: Params) -> Result:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.errors import BadSetting, BudgetSpent, MissingScope
+from connector.errors import BudgetSpent
+from connector.jobs import lists
 from connector.jobs.eligibility import needed_lists, needed_properties
 from connector.jobs.retention import trim
 from connector.jobs.run import Run, declared_goals
@@ -21,6 +22,9 @@ class Pulled:
     streams_off: list[StreamOff] = field(default_factory=list)
     #: What the retention setting did; None without one.
     retention: dict[str, Any] | None = None
+    #: Lists that filters name and whose members are not known, each with the setting; what to do about them.
+    lists_unread: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def streams_off_json(self) -> list[dict[str, str]]:
         return [{"stream": off.stream, "scope": off.scope, "why": off.why} for off in self.streams_off]
@@ -28,7 +32,8 @@ class Pulled:
 
 def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
     """Read what is new since the cursors. Each page and its cursor are committed together, so a pull that is
-    stopped anywhere goes on at the page it was at. `light` as in `PullRequest`."""
+    stopped anywhere goes on at the page it was at. `light` as in `PullRequest`. A list of a filter that cannot be
+    read stops nothing here: whoever trains or writes by it refuses (`lists.require`)."""
     pulled = Pulled()
     done: Counter[str] = Counter()
     #: Contacts with events that nobody has looked at; kept where a pull is stopped within a longer run.
@@ -49,14 +54,8 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
             run.pause()
     except BudgetSpent as spent:
         raise _stopped(run, spent, last) from spent
-    for off in pulled.streams_off:
-        if off.stream == "lists":
-            setting = next(iter(needed_lists(run.settings).values()), "list")
-            raise MissingScope(
-                f"The scope {off.scope} is missing, and {setting} needs it: add it, or take the filter out.",
-                off.scope,
-            )
-    require_lists(run)
+    pulled.lists_unread = lists.unread(run)
+    pulled.notes += [lists.why(run, *one) for one in pulled.lists_unread.items()]
     pulled.retention = trim(run)
     # A run that was killed may have brought events that nobody has looked at.
     killed = not run.kept.get("weighed") and bool(run.mirror.unfinished())
@@ -91,25 +90,12 @@ def _stopped(run: Run, spent: BudgetSpent, last: Page | None) -> BudgetSpent:
 _BESIDE = {"contact_addresses", "property_history", "deal_contacts", "consents", "property_definitions", "rejects"}
 
 
-def require_lists(run: Run) -> None:
-    """Raises BadSetting naming the setting whose list was never read: without its members a filter would quietly
-    take everyone, or no one."""
-    read = (run.mirror.known.cursor("lists") or {}).get("lists", ())
-    for one, setting in needed_lists(run.settings).items():
-        member = "select 1 from store.list_members where list_id = ? limit 1"
-        if one not in read and not run.mirror.connection.execute(member, [one]).fetchall():
-            raise BadSetting(
-                f"{setting} names {one!r}, a list that {run.platform.name} does not know or that was not read "
-                "yet: give a list's id, then run `leadlight pull`."
-            )
-
-
 def ensure_pulled(run: Run) -> Pulled | None:
-    """Pull where that is free (files) or where nothing was ever pulled."""
-    if run.platform.name == "files" or not run.mirror.has_contacts():
-        return pull(run)
-    require_lists(run)
-    return None
+    """Pull where that is free (files) or where nothing was ever pulled. Raises FixSetup for a list that a filter
+    names and that could not be read."""
+    pulled = pull(run) if run.platform.name == "files" or not run.mirror.has_contacts() else None
+    lists.require(run)
+    return pulled
 
 
 def request(run: Run, *, full: bool = False, light: bool = False) -> PullRequest:

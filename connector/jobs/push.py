@@ -1,13 +1,16 @@
 """Push: write to the platform what changed, and only that."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from connector.errors import Refused
-from connector.jobs import discipline
+from connector.jobs import discipline, outside
+from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
@@ -16,6 +19,7 @@ from connector.jobs.sending import Pushed, send
 from connector.jobs.spread import Spread, spread
 from connector.jobs.train import Trained, gate_json
 from connector.jobs.withhold import keep_arms, withhold
+from connector.mirror.sql import registered
 from connector.platforms.files.results import write_table
 from manifests import Property
 from scoring.engine import literal, quoted
@@ -44,13 +48,12 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     first: then nothing is written.
     """
     passed = passed_names(run, scored)
-    if options.resume and not options.dry_run:
-        run.mirror.rollbacks.release()
     plan = _plan(run, scored, passed, options)
     pushed = Pushed(unchanged=plan.unchanged, held=plan.held, left=plan.left)
     result: dict[str, Any] = {"pushed": pushed.to_json()}
     if options.out is not None:
         write_table(options.out, plan.table().drop_columns(["worth"]))
+        outside.remember(run.folder, options.out)
     if options.dry_run:
         result["preview"] = preview(run, plan.table(), _wanted(run, scored))
         result["pushed"] |= {"changed": plan.contacts, "values": plan.values}
@@ -60,6 +63,9 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
         raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
     if options.dry_run:
         return result
+    if options.resume:
+        # not before the caps: what is refused leaves the holds as they are
+        run.mirror.rollbacks.release()
     if plan.contacts and run.settings.require_approval:
         _await_approval(run, plan, result)
     keep_arms(run)
@@ -172,7 +178,7 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
     """Fill the temporary table `planned` with every value that is to be written, and `worth` with the contacts'
     order."""
     connection = run.mirror.connection
-    unchanged, held = differ(run, scored, names, resume=options.resume)
+    unchanged, held = differ(run, scored, names, resume=options.resume, nothing_for=barred(run))
     left = discipline.keep_worthiest(run, options.limit)
     caps = discipline.caps(run, options.max_changes, options.max_grade_moves)
     days = spread(run, caps["changes"]["contacts"])
@@ -186,11 +192,15 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
     return _Plan(run, scored, contacts, unchanged, values, held, left, caps, days)
 
 
-def differ(run: Run, scored: Scored, names: list[str], *, resume: bool = False) -> tuple[int, int]:
+def differ(
+    run: Run, scored: Scored, names: list[str], *, resume: bool = False, nothing_for: Collection[str] = ()
+) -> tuple[int, int]:
     """Fill `planned` with what differs on the contacts that the run is about, and `worth` with their order.
-    Returns the contacts whose values stand already, and those whose values a rollback holds back."""
+    Returns the contacts whose values stand already, and those whose values a rollback holds back. From the
+    contacts `nothing_for` everything of ours is taken, whatever a gate or a rollback says of its predictor."""
     _desire(run, scored, names)
     withhold(run, scored)
+    _take_all(run, nothing_for, marks_of(run, scored.trained))
     run.mirror.ledger.differences("desired", into="planned")
     held = 0 if resume else discipline.leave_held(run, scored)
     discipline.leave_small_moves(run)
@@ -200,6 +210,23 @@ def differ(run: Run, scored: Scored, names: list[str], *, resume: bool = False) 
     ).fetchall()
     discipline.rank(run)
     return max(0, unchanged - held), held
+
+
+def _take_all(run: Run, contact_ids: Collection[str], marks: Collection[str]) -> None:
+    """Desire that nothing of ours stands on these contacts; `marks` go by themselves. They are in `barred_now`."""
+    connection = run.mirror.connection
+    given = pa.table({"contact_id": pa.array(sorted(contact_ids), pa.string())})
+    with registered(connection, "_barred_given", given):
+        connection.execute("create or replace temp table barred_now as select * from _barred_given")
+    connection.execute(f"""
+        insert into desired
+        select contact_id, name, null from (
+            select contact_id, unnest(json_keys(ours)) as name from store.contacts
+            where ours <> '{{}}' and contact_id in (select contact_id from barred_now)
+        ) standing
+        where name not in ({", ".join(map(literal, marks)) or "null"})
+          and not exists (select 1 from desired d where d.contact_id = standing.contact_id and d.property = name)
+    """)
 
 
 def _desire(run: Run, scored: Scored, names: list[str]) -> None:

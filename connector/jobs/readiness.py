@@ -1,14 +1,15 @@
 """What the data allow: rows, history, outcomes, missing values, duplicates, consent; which predictors can run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from connector.errors import BadSetting
 from connector.jobs.run import Run
 from connector.platform import Check
+from scoring.eligibility import objectors
 from scoring.engine import DuckEngine, quoted
-from scoring.errors import ScoringError
+from scoring.errors import ScoringError, UsageError
 from scoring.readiness import POSITIVES, more_conversions
 from scoring.snapshots import labelled
 
@@ -53,7 +54,8 @@ def examine(run: Run) -> Readiness:
     if contacts:
         _missing(engine, contacts, found)
         _duplicates(engine, contacts, found)
-        _consent(engine, contacts, found)
+        _consent(run, engine, contacts, found)
+    _excluded(run, engine, found)
     _predictors(run, found)
     return found
 
@@ -122,6 +124,23 @@ def _missing(engine: DuckEngine, contacts: int, found: Readiness) -> None:
     found.checks.append(Check("missing values", "ok" if half else "warn", text, remedy))
 
 
+def _excluded(run: Run, engine: DuckEngine, found: Readiness) -> None:
+    """A name that was misspelt would leave the property in use."""
+    rows = engine.fetch("select property, column_name, label from property_definitions").to_pylist()
+    columns = {*engine.columns("contacts"), *engine.columns("companies")}
+    known = {name.lower() for name in (*columns, *(name for row in rows for name in row.values() if name))}
+    if unknown := sorted(name for name in run.settings.excluded if name.lower() not in known):
+        named = ", ".join(unknown)
+        found.checks.append(
+            Check(
+                "excluded",
+                "warn",
+                f"No property that was read is called so: {named}.",
+                "Correct excluded = […] in leadlight.toml; what is empty on nearly everyone is not read.",
+            )
+        )
+
+
 def _duplicates(engine: DuckEngine, contacts: int, found: Readiness) -> None:
     """Contacts that share an address, case, `+tag` and the dots of Gmail set aside."""
     known, twice = _first(
@@ -148,28 +167,47 @@ def _duplicates(engine: DuckEngine, contacts: int, found: Readiness) -> None:
     found.checks.append(Check("duplicates", "warn" if many else "ok", text, remedy))
 
 
-def _consent(engine: DuckEngine, contacts: int, found: Readiness) -> None:
-    """For how many something is known, and who objects: unknown counts as allowed."""
-    known, denied, objecting = _first(
+def _consent(run: Run, engine: DuckEngine, contacts: int, found: Readiness) -> None:
+    """For how many something is known, who objects to profiling, and what that means in the mode that is set."""
+    consent = run.options().consent
+    try:
+        denied, not_granted = (objectors(engine, replace(consent, opt_in=mode)) for mode in (False, True))
+    except UsageError as error:
+        found.checks.append(Check("consent", "fail", str(error), "Correct [consent] in leadlight.toml."))
+        return
+    known, unsubscribed, objecting, granted = _first(
         engine,
         f"""
-        select count(distinct c.contact_id),
-               count(distinct case when s.purpose = 'marketing' and s.status = 'denied' then c.contact_id end),
-               count(distinct case when s.purpose = 'profiling' and s.status = 'denied' then c.contact_id end)
-        from contacts c join consents s on s.contact_id = c.contact_id where {_LIVE}
+        with said as (
+            select contact_id, bool_or(purpose = 'marketing' and status = 'denied') as unsubscribed
+            from consents group by contact_id
+        )
+        select count(*) filter (s.contact_id is not null or d.contact_id is not null or g.contact_id is null),
+               count(*) filter (s.unsubscribed), count(d.contact_id), count(*) filter (g.contact_id is null)
+        from contacts c left join said s on s.contact_id = c.contact_id
+             left join (select distinct contact_id from ({denied}) o) d on d.contact_id = c.contact_id
+             left join (select distinct contact_id from ({not_granted}) o) g on g.contact_id = c.contact_id
+        where {_LIVE}
         """,
     )
     found.figures["consent"] = {
         "known": known,
         "coverage": round(known / contacts, 4),
-        "marketing_denied": denied,
+        "marketing_denied": unsubscribed,
         "profiling_denied": objecting,
     }
+    found.figures["profiled"] = granted if consent.opt_in else contacts - objecting
     text = (
-        f"Known for {known:,} of {contacts:,} contacts ({known / contacts:.0%}); {denied:,} unsubscribed, "
-        f"{objecting:,} object to profiling. Unknown counts as allowed."
+        f"Known for {known:,} of {contacts:,} contacts ({known / contacts:.0%}); {unsubscribed:,} unsubscribed "
+        f"and get no send time; {objecting:,} object to profiling and are neither scored nor trained on. "
     )
-    found.checks.append(Check("consent", "ok", text))
+    if not consent.opt_in:
+        found.checks.append(Check("consent", "ok", f"{text}Unknown counts as allowed."))
+        return
+    few = granted < FEW_CONTACTS
+    remedy = "Name the property that holds it: [consent] profiling_property and granted_values." if few else ""
+    text += f'Unknown counts as no (consent = "opt_in"): {granted:,} have agreed.'
+    found.checks.append(Check("consent", "warn" if few else "ok", text, remedy))
 
 
 def _predictors(run: Run, found: Readiness) -> None:

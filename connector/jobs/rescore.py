@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from connector.errors import BadSetting, Refused
-from connector.jobs import day, discipline
+from connector.jobs import day, discipline, lists
 from connector.jobs.eligibility import scoring_choices
 from connector.jobs.erase import erase_people
 from connector.jobs.hinted import Hinted, sort
@@ -169,6 +169,9 @@ def _winners(page: Page) -> set[str]:
 
 def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     """Compute those of `done.about` that have new rows, and write what differs on all of them."""
+    if unread := lists.unread(run, writing=True):
+        done.reasons += [f"{lists.why(run, *one)} Until then nothing is written." for one in unread.items()]
+        return
     run = run.settled()
     trained = standing(run)
     if not trained.models:

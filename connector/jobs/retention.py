@@ -32,5 +32,10 @@ def trim(run: Run) -> dict[str, Any] | None:
     before = run.as_of - timedelta(days=kept)
     connection = run.mirror.connection
     with transaction(connection):
+        connection.execute(
+            "delete from store.machine_made where event_id in "
+            "(select event_id from store.events where occurred_at < ?)",
+            [before],
+        )
         [(deleted,)] = connection.execute("delete from store.events where occurred_at < ?", [before]).fetchall()
     return {"asked_days": asked, "kept_days": kept, "needed_days": needed, "deleted_events": int(deleted)}

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.errors import BadSetting
+from connector.jobs import lists
 from connector.jobs.barred import barred
 from connector.jobs.install import ensure_installed
 from connector.jobs.push import with_options
@@ -118,7 +119,7 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
             run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(here.restore, schema=_PLANNED))
             send(run, sent, "Putting back")
     if not dry_run and undone is not None:
-        run.mirror.rollbacks.release(target.run_id)
+        run.mirror.rollbacks.release_of(undone)
     return {**_result(run, target, found, dry_run=dry_run), "held": held}
 
 
@@ -205,6 +206,7 @@ def _result(run: Run, target: Target, found: _Found, *, dry_run: bool) -> dict[s
         "skipped": {"edited_since": len(edited - gone - failed), "gone": len(gone)},
         "failed": len(failed),
         "barred": len(found.barred),
+        "notes": [lists.why(run, *one) for one in lists.unread(run, writing=True).items()],
         "values": len(found.restore) if dry_run else run.mirror.ledger.counts(run.id)["values"],
         "kept": kept[:_NAMED],
     }

@@ -2,7 +2,7 @@
 
 import getpass
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -155,9 +155,10 @@ class Run:
         return self._named(self.settings.prefix)
 
     def all_properties(self) -> list[Property]:
-        """Everything that is ours, whether installed now or not; the shadow set from the first time it is used."""
+        """Everything that is ours, whether installed now or not: the shadow set from the first time it is used,
+        and what was written for goals that the settings no longer name."""
         shadow = self._shadow_set() if self.settings.shadowed or self._ever_shadowed() else []
-        return [*self._named(self.settings.prefix), *shadow]
+        return [*self._named(self.settings.prefix, self._former_goals()), *shadow]
 
     def our_names(self) -> tuple[str, ...]:
         """Names of all properties that are ours: never features, never a goal."""
@@ -175,9 +176,20 @@ class Run:
         """Nobody is held out of what nobody acts on."""
         return [entry for entry in self._named(shadow_prefix(self.settings)) if entry.predictor != "holdout"]
 
-    def _named(self, prefix: str) -> list[Property]:
+    def _former_goals(self) -> set[str]:
+        """Names of further goals for which the ledger has scores."""
+        if "former_goals" not in self.kept:
+            begins = f"{self.settings.prefix}_score_"
+            rows = self.mirror.connection.execute(
+                "select distinct property from store.writes where starts_with(property, ?)", [begins]
+            ).fetchall()
+            self.kept["former_goals"] = {name.removeprefix(begins) for (name,) in rows}
+        former: set[str] = self.kept["former_goals"]
+        return former
+
+    def _named(self, prefix: str, former: Set[str] = frozenset()) -> list[Property]:
         named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
-        further = sorted(name for name in declared_goals(self.settings) if name != "default")
+        further = sorted({*declared_goals(self.settings), *former} - {"default"})
         per_goal = [entry for entry in named if entry.predictor in ("lead_score", "holdout")]
         return named + [
             replace(entry, name=f"{entry.name}_{goal}", label=f"{entry.label} ({goal})")
@@ -201,7 +213,8 @@ class Run:
     def _never_features(self) -> frozenset[str]:
         """The user's choice, our own properties, and the platform's predictions but the one to compare with."""
         rivals = platform_scores(self.platform.name) - {self.settings.compare_to}
-        ours = {entry.name for entry in [*self._named(self.settings.prefix), *self._shadow_set()]}
+        named = self._named(self.settings.prefix, self._former_goals())
+        ours = {entry.name for entry in [*named, *self._shadow_set()]}
         return frozenset(self.settings.excluded) | rivals | ours
 
     def _has_property(self, name: str) -> bool:

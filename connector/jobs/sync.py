@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from connector.errors import Refused
+from connector.jobs import lists
 from connector.jobs.install import ensure_installed
 from connector.jobs.pull import pull
 from connector.jobs.push import PushOptions, push
@@ -13,12 +14,14 @@ from connector.jobs.sending import recover
 
 
 def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
-    """The fixed JSON of `leadlight sync`. Raises Refused (with that JSON) when nothing may be written."""
+    """The fixed JSON of `leadlight sync`. Raises Refused (with that JSON) when nothing may be written,
+    FixSetup when a list that a filter names could not be read."""
     if not options.dry_run:
         recover(run)
         if not run.settings.require_approval:
             ensure_installed(run, run.properties())
     pulled = pull(run)
+    lists.require(run)
     scored = score(run)
     result: dict[str, Any] = {
         "run_id": run.id,

@@ -6,6 +6,7 @@ number would be found in every amount and date, so it is looked for where ids st
 
 import csv
 import gzip
+import html
 import re
 import sqlite3
 import zipfile
@@ -113,28 +114,33 @@ def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
 
 
 def in_files(folders: Sequence[Path], person: Person, leave_out: Sequence[Path]) -> tuple[int, list[Path]]:
-    """How many files were read, and those with a trace; what is compressed is read decompressed."""
-    searched = _searched(person)
-    # In the mirror's bytes a number may be a deal's id: that file was made anew, and its tables are asked.
-    in_mirror = _searched(Person(tuple(one for one in person.contact_ids if not one.isdigit()), person.addresses))
-    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    paths = [path for path in paths if path not in leave_out]
-    return len(paths), [
-        path for path in paths if _has_trace(path, in_mirror if path.name == FILE else searched, person)
-    ]
+    """How many files were read, and those with a trace; what is compressed is read decompressed. A path in
+    `folders` may be a file."""
+    paths = [path for folder in folders for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])]
+    paths = [path for path in paths if path.is_file() and path not in leave_out]
+    return len(paths), [path for path in paths if in_file(path, person)]
 
 
-def _searched(person: Person) -> re.Pattern[bytes] | None:
+def in_file(path: Path, person: Person) -> bool:
+    """Whether a file has a trace."""
+    if path.name == FILE:
+        # A number in the mirror's bytes may be a deal's id: that file was made anew, and its tables are asked.
+        person = Person(tuple(one for one in person.contact_ids if not one.isdigit()), person.addresses)
+    return _has_trace(path, searched(person), person)
+
+
+def searched(person: Person) -> re.Pattern[bytes] | None:
+    """A pattern for lower-case bytes; None where nothing of the person is distinctive."""
     either = "|".join(_spelt(one) for one in tokens(person))
     return re.compile(rf"(?:{_BEFORE})(?:{either})(?!{_AFTER}|\.[a-z0-9])".encode()) if either else None
 
 
-def _has_trace(path: Path, searched: re.Pattern[bytes] | None, person: Person) -> bool:
+def _has_trace(path: Path, wanted: re.Pattern[bytes] | None, person: Person) -> bool:
     if _has_id(path, set(person.contact_ids)):
         return True
-    if searched is None:
+    if wanted is None:
         return False
-    return any(searched.search(chunk) for chunk in _contents(path))
+    return any(wanted.search(chunk) for chunk in _contents(path))
 
 
 def _contents(path: Path) -> Iterator[bytes]:
@@ -169,7 +175,14 @@ def _has_id(path: Path, ids: set[str]) -> bool:
     """Whether a table in a file has a row of one of these contacts: in its first column, or one called so."""
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", errors="replace", newline="") as opened:
-            return any(row and row[0] in ids for row in csv.reader(opened))
+            rows = csv.reader(opened)
+            header = next(rows, [])
+            place = header.index("contact_id") if "contact_id" in header else 0
+            return any(len(row) > place and row[place] in ids for row in (header, *rows))
+    if path.suffix == ".html":
+        # as our report writes it below each name
+        told = path.read_text(encoding="utf-8", errors="replace")
+        return any(re.search(rf"\bid {re.escape(html.escape(one))}\b", told) for one in ids)
     if path.suffix == ".parquet":
         with pq.ParquetFile(path) as parquet:
             names = parquet.schema_arrow.names
@@ -187,9 +200,11 @@ def _sqlite_has_id(path: Path, ids: set[str]) -> bool:
         tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
         for table in tables:
             columns = [row[1] for row in connection.execute(f"pragma table_info({quoted(table)})")]
-            for column in set(columns) & set(ID_COLUMNS):
+            of_contacts = {"object_id": "object = 'contact' and "} if "object" in columns else {}
+            for column in set(columns) & {*ID_COLUMNS, *of_contacts}:
                 marks = ", ".join("?" * len(ids))
-                query = f"select 1 from {quoted(table)} where {quoted(column)} in ({marks}) limit 1"
+                where = f"{of_contacts.get(column, '')}{quoted(column)} in ({marks})"
+                query = f"select 1 from {quoted(table)} where {where} limit 1"
                 if connection.execute(query, sorted(ids)).fetchone():
                     return True
         return False

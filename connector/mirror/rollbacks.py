@@ -72,6 +72,13 @@ class Rollbacks:
             )
         return self._count("select count(distinct contact_id) from store.holds where run_id = ?", run_id)
 
+    def release_of(self, of_run: str) -> None:
+        """Take back the holds of every rollback of a run: one that found all put back already has holds too."""
+        self._connection.execute(
+            "delete from store.holds where run_id in (select run_id from store.rollbacks where of_run = ?)",
+            [of_run],
+        )
+
     def release(self, run_id: str | None = None) -> int:
         """Take back the holds of one rollback, or all; of how many contacts."""
         where, given = ("true", []) if run_id is None else ("run_id = ?", [run_id])

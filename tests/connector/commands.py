@@ -10,14 +10,18 @@ from connector.cli import app
 from tests.connector.portal import Portal
 
 
-def inside(account: Portal, folder: Path, *arguments: str, **settings: str) -> tuple[int, dict[str, Any], str]:
-    """Exit code, JSON, stderr. `folder` holds leadlight.toml and the state; `settings` go into the environment."""
+def inside(
+    account: Portal, folder: Path, *arguments: str, answers: str | None = None, **settings: str
+) -> tuple[int, dict[str, Any], str]:
+    """Exit code, JSON, stderr. `folder` holds leadlight.toml and the state; `settings` go into the environment;
+    `answers` is what a person types."""
     environment = account.environment(folder / "state")
     environment |= {f"LEADLIGHT_{name.upper()}": value for name, value in settings.items()}
     given = [*arguments, "--json", "--config", str(folder / "leadlight.toml")]
-    result = CliRunner().invoke(app, given, env=environment)
-    out = result.stdout.strip()
-    return result.exit_code, json.loads(out) if out else {}, result.stderr
+    result = CliRunner().invoke(app, given, env=environment, input=answers)
+    # Above the JSON stand the answers, which the runner types out where a terminal would have shown them.
+    last = result.stdout.strip().splitlines()[-1:]
+    return result.exit_code, json.loads(last[0]) if last else {}, result.stderr
 
 
 def writes(account: Portal) -> int:

@@ -215,6 +215,10 @@ def test_the_plan_is_what_the_sync_then_takes_and_the_data_are_judged(account: P
     assert after["data"]["goals"]["default"]["rows"] == ROWS
     assert after["data"]["goals"]["default"]["positives"] > 60
     assert after["data"]["missing"]["industry"] == 0.0
+    assert "excluded" not in states(after)
+    _, misspelt, _ = doctor(account, folder, "--offline", LEADLIGHT_EXCLUDED='["Industry", "agee"]')
+    assert check(misspelt, "excluded")["state"] == "warn"
+    assert check(misspelt, "excluded")["detail"].endswith("so: agee.")
 
     code, again, _ = doctor(account, folder)
     assert check(again, "our properties")["state"] == "ok"
@@ -268,6 +272,37 @@ def test_files_rows_rejects_duplicates_and_consent(tmp_path: Path) -> None:
     assert result["plan"]["first_sync"]["calls"] == 0
     assert result["plan"]["predictors"]["send_time"]["can_run"] is False
     assert not (tmp_path / ".leadlight").exists()
+
+
+LEADS = "id,email,won,may\n1,a@x.example,yes,yes\n2,b@x.example,no,no\n3,c@x.example,no,\n4,d@x.example,no,\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "said", "profiled"),
+    [
+        ("", "Unknown counts as allowed", 2),
+        ('mode = "opt_in"\n', 'Unknown counts as no (consent = "opt_in"): 1 have agreed', 1),
+    ],
+)
+def test_consent_is_told_by_the_mode_and_by_a_property_of_their_own(
+    tmp_path: Path, mode: str, said: str, profiled: int
+) -> None:
+    mapping = made(
+        tmp_path,
+        '[contacts]\nfile = "leads.csv"\nid = "id"\n[consents]\nfile = "c.csv"\n'
+        '[goal]\ncolumn = "won"\nequals = "yes"\n',
+        leads_csv=LEADS,
+        c_csv="contact_id,purpose,status\n1,marketing,denied\n4,profiling,denied\n",
+    )
+    (tmp_path / "leadlight.toml").write_text(
+        f'[consent]\n{mode}profiling_property = "may"\ndenied_values = ["no"]\ngranted_values = ["yes"]\n',
+        encoding="utf-8",
+    )
+    _, result, _ = files_doctor(mapping, tmp_path)
+    figures = result["data"]["consent"]
+    assert figures == {"known": 3, "coverage": 0.75, "marketing_denied": 1, "profiling_denied": 2}
+    assert result["data"]["profiled"] == profiled
+    assert said in check(result, "consent")["detail"]
 
 
 @pytest.mark.parametrize(

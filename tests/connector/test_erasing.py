@@ -358,6 +358,38 @@ def test_old_events_are_deleted_but_none_that_predictions_need(
         assert kept is None or oldest >= run.as_of - timedelta(days=kept)
 
 
+def test_what_was_said_of_deleted_events_goes_with_them(settings: Settings) -> None:
+    with open_run(settings.model_copy(update={"keep_events_days": 400}), "pull") as run:
+        pull(run)
+        connection = run.mirror.connection
+        connection.execute("insert into store.machine_made select event_id, contact_id, 1 from store.events")
+        connection.execute("update store.events set occurred_at = occurred_at - interval 30 year")
+        told = trim(run)
+        assert told is not None
+        assert told["deleted_events"] == 2
+        assert connection.execute("from store.machine_made").fetchall() == []
+
+
+def test_goals_that_the_settings_no_longer_name_are_cleared_too(settings: Settings) -> None:
+    """Nor are their scores ever features."""
+    name = "leadlight_score_renewal"
+    pulled(settings)
+    with open_run(settings, "sync") as run:
+        rows = [{"contact_id": "a1", "property": name, "value": "50", "value_before": None}]
+        schema = pa.schema([(key, pa.string()) for key in rows[0]])
+        run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(rows, schema=schema))
+        for batch in run.mirror.ledger.batches(run.id, 10):
+            run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+            run.mirror.ledger.settle(run.id, run.platform.write(batch))
+        run.done({})
+    with open_run(settings, "look") as run:
+        assert name in run.our_names()
+        assert name in run.options().excluded
+        assert name not in [entry.name for entry in run.properties()]
+    # the score of the goal that is left, and this one
+    assert erased(settings)["cleared"] == 2
+
+
 def test_a_group_named_by_an_erased_contact_takes_another_name(settings: Settings) -> None:
     with open_run(settings, "erase") as run:
         groups = {"1": "1", "2": "1", "3": "1", "4": "4"}

@@ -58,6 +58,16 @@ def test_a_day_later_only_what_changed_counts() -> None:
     assert parts(history)["contacts"] == 6 + 9
 
 
+def test_lists_of_filters_are_read_wholly_every_time() -> None:
+    size = Size({"contacts": 1000}, lists=(250, 0))
+    without, plan = (costing.first(one, PAGES, PACE) for one in (replace(size, lists=()), size))
+    # three pages of members, and one to see that there are none
+    assert parts(plan) == {**parts(without), "lists": 4}
+    assert plan.calls == without.calls + 4
+    assert parts(costing.daily(size, PAGES, PACE))["lists"] == 4
+    assert "lists" not in parts(without)
+
+
 def test_minutes_are_those_of_the_slower_of_limit_and_call() -> None:
     size = Size({"contacts": 120_000})
     reading = 3 + 6 + 1200 - 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.errors import BadSetting
+from connector.jobs.eligibility import read_consent, read_filters
 from connector.jobs.init import parse_goal
 from connector.platforms.files.mapping import read_mapping
 from connector.platforms.files.platform import FilesPlatform
@@ -38,6 +39,19 @@ def test_hubspot_settings_load_and_hold_the_goal(tmp_path: Path) -> None:
     settings = load(tmp_path / "leadlight.toml")
     assert settings.platform == "hubspot"
     assert settings.goal == {"event": "lifecycle_stage", "horizon_days": 30, "value": "customer"}
+
+
+def test_what_is_commented_out_is_valid_and_names_the_safeguards(tmp_path: Path) -> None:
+    code, _, err = init(tmp_path, "--platform", "hubspot", "--goal", "deal_won", "--yes")
+    assert code == 0, err
+    path = tmp_path / "leadlight.toml"
+    text = re.sub(r"(?m)^#(?=\w+ = )", "", path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    settings = load(path)
+    assert (settings.max_changes, settings.max_grade_moves, settings.require_approval) == (5000, 0.2, True)
+    assert settings.holdout is not None
+    assert read_consent(settings).denied == ("no",)
+    assert read_filters(settings)[1].exclude == {"email_domain": ("your-company.example",)}
 
 
 def test_salesforce_settings_load_and_say_what_is_to_be_filled_in(tmp_path: Path) -> None:

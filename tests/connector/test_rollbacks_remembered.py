@@ -109,3 +109,15 @@ def test_the_audit_log_keeps_who_ran_what(mirror: Mirror) -> None:
     assert [(row["who"], row["command"], row["subject"], row["run_id"]) for row in newest] == [
         ("ben", "rollback", first, second)
     ]
+
+
+def test_undoing_a_rollback_ends_the_holds_of_all_rollbacks_of_that_run(mirror: Mirror) -> None:
+    """The second one found everything put back, and held it all the same."""
+    synced, other = wrote(mirror, "sync", "ww", c1="7", c2="8"), wrote(mirror, "sync", "w", c3="9")
+    for of_run in (synced, synced, other):
+        back = mirror.begin_run("rollback")
+        mirror.rollbacks.begin(back, of_run)
+        mirror.rollbacks.hold(back, of_run)
+        mirror.end_run(back, "done", {})
+    mirror.rollbacks.release_of(synced)
+    assert fetch(mirror, "select contact_id from store.holds") == [("3",)]

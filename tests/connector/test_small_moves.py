@@ -142,3 +142,18 @@ def test_the_ledger_forgets_what_is_old_and_settled(mirror: Mirror) -> None:
     assert fetch(mirror, "select distinct run_id from store.writes order by 1") == [("new",), ("open",)]
     assert fetch(mirror, "select run_id from store.attempts order by 1") == [("new",), ("open",)]
     assert mirror.ledger.open_runs() == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "exceeded"), [(0.2, True), (0.20002, True), (0.2001, False), (float("nan"), True)]
+)
+def test_a_share_is_compared_before_it_is_rounded(tmp_path: Path, cap: float, exceeded: bool) -> None:
+    """6,001 of 30,000 are 20.0033%."""
+    with opened(tmp_path) as mirror:
+        ours = {"leadlight_grade": "C"}
+        commit(mirror, contacts=[contact(str(number), ours=ours) for number in range(30_000)])
+        rows = "select cast(range as varchar) as contact_id, 'leadlight_grade' as property, 'B' as value"
+        mirror.connection.execute(f"create or replace temp table desired as {rows} from range(6001)")
+        mirror.ledger.differences("desired", into="planned")
+        caps = discipline.caps(run_on(mirror), None, cap)
+    assert bool(caps["exceeded"]) == exceeded

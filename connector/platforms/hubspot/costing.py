@@ -24,6 +24,8 @@ class Size:
     changed: dict[str, int] = field(default_factory=dict)
     #: Streams that can be read and that HubSpot does not count -> calls that they take at least.
     uncounted: dict[str, int] = field(default_factory=dict)
+    #: Members of the lists that filters name, each of which is read wholly every time.
+    lists: tuple[int, ...] = ()
     #: Calls to create what is missing of our properties.
     installing: int = 0
     #: Property history is read.
@@ -61,6 +63,7 @@ def first(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
         for name, count in size.total.items()
         if name in _ACTIVITIES
     ]
+    parts += _members(size, pages)
     parts += [Cost(name, calls) for name, calls in size.uncounted.items()]
     written = _calls(size.total.get(CONTACTS, 0), pages["batch"])
     parts.append(Cost("writing", written, size.total.get(CONTACTS, 0)))
@@ -88,10 +91,17 @@ def daily(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
         found = _pages(changed, pages["search"])
         searches += found
         parts.append(Cost(name, found + _calls(changed, pages["associations"]), changed))
+    parts += _members(size, pages)
     parts += [Cost(name, calls) for name, calls in size.uncounted.items()]
     written = size.changed.get(CONTACTS, 0)
     parts.append(Cost("writing", _calls(written, pages["batch"]), written))
     return Plan(tuple(parts), _minutes(parts, pace, searches=searches))
+
+
+def _members(size: Size, pages: Mapping[str, int]) -> list[Cost]:
+    if not size.lists:
+        return []
+    return [Cost("lists", sum(_pages(one, pages["list_members"]) for one in size.lists), sum(size.lists))]
 
 
 def _listed(size: Size, pages: Mapping[str, int]) -> int:

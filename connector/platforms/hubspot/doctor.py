@@ -181,6 +181,7 @@ class Examination:
 
         for list_id, size in (self._try("read lists", look, needed=True) or {}).items():
             if size is not None:
+                self.size.lists += (size,)
                 self._say(f"list {list_id}", "ok", f"{size:,} members.")
                 continue
             self._say(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from connector.errors import MissingScope
 from connector.platform import Page
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client import paths
@@ -14,10 +15,17 @@ STREAM = "lists"
 
 
 def pull(reading: Reading) -> Iterator[Page]:
-    """A page a list; the cursor holds the lists that were read, without those that HubSpot does not know."""
+    """A page a list; the cursor holds the lists whose members are known. A list that HubSpot does not know is none
+    of them, nor, once the scope is missing, what was not read before it was missed: the cursor names that scope.
+    Raises MissingScope."""
+    known = set(reading.cursor(STREAM).get("lists", ())) & set(reading.request.lists)
     read: list[str] = []
     for list_id in reading.request.lists:
-        found = members(reading.api, list_id)
+        try:
+            found = members(reading.api, list_id)
+        except MissingScope as error:
+            yield Page(STREAM, cursor={"lists": read, "missing_scope": error.scope})
+            raise
         rows = [
             {
                 "list_id": list_id,
@@ -27,8 +35,9 @@ def pull(reading: Reading) -> Iterator[Page]:
             for one in found or ()
         ]
         read += [] if found is None else [list_id]
+        known = known - {list_id} if found is None else known | {list_id}
         table = to_table("list_members", rows)
-        yield Page(STREAM, {"list_members": table}, {"lists": list(read)}, {"list_members": [list_id]})
+        yield Page(STREAM, {"list_members": table}, {"lists": sorted(known)}, {"list_members": [list_id]})
 
 
 def members(api: Api, list_id: str) -> list[Record] | None:
