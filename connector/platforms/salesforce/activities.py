@@ -9,7 +9,8 @@ from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Reading, Source, is_deleted, read
+from connector.platforms.salesforce.reading import Reading, is_deleted
+from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.values import details_json, flag, number, second
 
 #: Salesforce's "to" and "cc" of an e-mail's relations; the sender of an incoming one is "from".
@@ -130,7 +131,7 @@ def pull_emails(reading: Reading) -> Iterator[Page]:
     """
     reading.definitions["EmailMessage"] = fields.parse(reading.api.describe("EmailMessage"))
     source = Source("EmailMessage", reading.fields("EmailMessage", _EMAIL))
-    whole = not reading.cursor("emails")
+    whole = "since" not in reading.cursor("emails")
     relations: Mapping[str, list[Record]] | None = _all_relations(reading) if whole else None
     for batch in read(reading, "emails", source):
         live = [record for record in batch.records if not is_deleted(record)]
@@ -198,10 +199,10 @@ def _event(
 
 
 def _of_people(reading: Reading, rows: Sequence[Row]) -> dict[str, object]:
-    """Events of leads and contacts; a converted lead's are its contact's."""
+    """Events of leads and contacts; those of a lead that this pull has met as converted are its contact's."""
     now = reading.now()
     kept = [
-        {**row, "ingested_at": now}
+        {**row, "ingested_at": now, "contact_id": reading.met.get(str(row["contact_id"]), row["contact_id"])}
         for row in rows
         if row["contact_id"] and words.object_of(str(row["contact_id"]))
     ]
