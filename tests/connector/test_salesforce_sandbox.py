@@ -122,6 +122,41 @@ def test_objections_follow_the_individual(start: Callable[..., Account]) -> None
     assert org.rows("select contact_id from consents where purpose = 'profiling'") == []
 
 
+def test_mails_of_a_campaign_are_told_from_those_between_people(start: Callable[..., Account]) -> None:
+    """Which opens machines made is worked out by the mails of campaigns and their delivery: a proxy that fetches
+    every mail within seconds is found."""
+    org = start()
+    people = org.leads(2)
+    campaigns = org.insert("Campaign", *[{"Name": f"Newsletter {i}", "Type": "Email"} for i in range(12)])
+    sent = org.box.org.now() - timedelta(days=30)
+    plain = {"Incoming": False, "Status": "3", "IsTracked": True}
+    for number, campaign in enumerate([*campaigns, None]):
+        at = sent + timedelta(days=number)
+        for person in people:
+            opened = {"IsOpened": True, "FirstOpenedDate": at + timedelta(seconds=5),
+                      "LastOpenedDate": at + timedelta(seconds=5)} if person == people[0] else {}  # fmt: skip
+            mail = {**plain, "MessageDate": at, "RelatedToId": campaign, **opened}
+            bounced = {"IsBounced": True} if person == people[1] and number == 0 else {}
+            (letter,) = org.insert("EmailMessage", {**mail, **bounced})
+            relation = {"EmailMessageId": letter, "RelationId": person, "RelationType": "ToAddress"}
+            org.insert("EmailMessageRelation", relation)
+    org.pull()
+    told = "select kind, channel, campaign_id is null, count(*) from events group by all order by all"
+    assert org.rows(told) == [
+        ("email_bounce", "email", False, 1),
+        ("email_delivered", "email", False, 23),
+        ("email_delivered", "one_to_one", True, 2),
+        ("email_open", "email", False, 12),
+        ("email_open", "one_to_one", True, 1),
+        ("email_sent", "email", False, 24),
+        ("email_sent", "one_to_one", True, 2),
+    ]
+    assert {row[0] for row in org.rows("select campaign_id from campaigns")} == set(campaigns)
+    org.mirror.weigh_events()
+    machines = f"select count(*) from store.machine_made where contact_id = '{people[0]}' and machine > 0.5"
+    assert org.rows(machines)[0][0] > 8
+
+
 def test_roles_of_a_deal_are_all_that_there_are(start: Callable[..., Account]) -> None:
     org = start()
     one, two = org.insert("Contact", {"LastName": "a"}, {"LastName": "b"})
@@ -302,16 +337,23 @@ def test_a_market_is_read_whole_and_doctor_finds_all_of_it(start: Callable[..., 
 def test_a_hundred_thousand_leads_take_as_few_calls_as_there_are(
     start: Callable[..., Account], tmp_path: Path
 ) -> None:
+    """The least possible is a job made and a page for each 50,000 rows; and a job made, uploaded and started. What
+    else a pull asks (log-in, descriptions, a sample, streams that have nothing) is the same for any number."""
     org = start(mapping=write_leads(tmp_path, 100_000))
     org.pull(history=False)
     assert len(org.live()) == 100_000
     calls = org.platform.calls() if org.platform else {}
     assert jobs_of(calls, "query") == {"POST": 1, "results": 2}
+    looks = calls["GET /services/data/v68.0/jobs/query/{id}"]
+    assert sum(calls.values()) - looks - 3 <= 35, calls
     platform = org.connect()
     batch = scores(org)
     assert platform.batch_for(len(batch)) == 100_000
     assert {one.state for one in platform.write(batch)} == {"written"}
     assert jobs_of(platform.calls(), "ingest") == {"POST": 1, "PUT": 1, "PATCH": 1}
+    looks = platform.calls()["GET /services/data/v68.0/jobs/ingest/{id}"]
+    # besides: a log-in and two descriptions
+    assert sum(platform.calls().values()) - looks <= 3 + 3
     assert org.pull(history=False)["contacts"] == 100_000
     assert org.pull(history=False) == {}
 

@@ -11,6 +11,9 @@ from manifests import read_toml
 LEAD, CONTACT = "Lead", "Contact"
 PEOPLE: Mapping[str, str] = {"00Q": LEAD, "003": CONTACT}
 
+#: How ids of campaigns begin.
+CAMPAIGN = "701"
+
 #: Objects as Salesforce names them -> as our tables do.
 OBJECTS = {LEAD: "contact", CONTACT: "contact", "Account": "company", "Opportunity": "deal"}
 
