@@ -37,10 +37,10 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+@pytest.fixture(scope="module", params=["hubspot", "salesforce"])
+def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     leads = write_leads(tmp_path_factory.mktemp("leads"), 640)
-    with portal("--from", str(leads), "--search-lag", "0") as running:
+    with portal("--from", str(leads), "--search-lag", "0", platform=request.param) as running:
         yield running
 
 
@@ -65,7 +65,10 @@ def test_the_account_is_as_before(
     before, done = account.contacts(), writes(account)
     [contact] = [one for one, values in before.items() if values.get("leadlight_score")][:1]
     arguments = command.format(run=first["run_id"], contact=contact).split()
-    found, _, err = inside(account, folder, *arguments, **settings)
+    given = {
+        key: text.replace("pricing_visits", account.named("pricing_visits")) for key, text in settings.items()
+    }
+    found, _, err = inside(account, folder, *arguments, **given)
     assert found == code, err
     assert said in err
     assert writes(account) == done

@@ -124,7 +124,7 @@ def _afresh(reading: Reading, way: _Way, *, lasting: bool) -> Iterator[Batch]:
     after all."""
     by_rest = reading.api.fits_url(way.query(ordered=True))
     first, timed_out = None, False
-    if by_rest and way.source.object not in reading.many:
+    if by_rest and (way.source.where or way.source.object not in reading.many):
         try:
             first = _first(reading, way)
         except PlatformRefused as error:
