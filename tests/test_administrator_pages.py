@@ -168,6 +168,32 @@ def test_salesforce_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
     )
 
 
+def test_the_readmes_steps_for_salesforce(tmp_path: Path) -> None:
+    """The console blocks, then the commands of the steps that follow."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Connect a Salesforce org in five steps")[2].partition("\n## ")[0]
+    leads = write_leads(tmp_path, ROWS)
+    (folder := tmp_path / "work").mkdir()
+    with portal("--from", str(leads), "--search-lag", "1", platform="salesforce") as account:
+        walking = Walk(account, folder)
+        where = folder
+        for lines in steps(re.sub(r"^ {3}", "", section, flags=re.MULTILINE)):
+            for line in lines:
+                where = walking.take(line, where)
+        filled = re.search(r"```toml\n(.*?)```", section, re.DOTALL)
+        assert filled is not None
+        shown = tomllib.loads(filled[1])
+        assert set(shown) <= set(Settings.model_fields)
+        for line in re.findall(r"`(leadlight (?:init|doctor|evaluate|sync)[^`]*)`", section):
+            walking.take(line + " --yes" * line.startswith("leadlight init"), folder)
+        told = [told for told, _ in walking.ran]
+        assert told[1:] == ["init --platform salesforce --yes", "doctor", "evaluate", "sync --dry-run", "sync"]
+        dry, done = walking.ran[-2][1], walking.ran[-1][1]
+        assert done["pushed"]["changed"] == dry["pushed"]["changed"] > ROWS / 2
+        text = (folder / "leadlight.toml").read_text(encoding="utf-8")
+        assert all(f"{name} =" in text for name in shown), "init leaves the lines open that the page fills in"
+
+
 @pytest.mark.parametrize("platform", ["hubspot", "salesforce"])
 def test_every_permission_is_explained(platform: str) -> None:
     page = page_of(platform)
@@ -182,6 +208,23 @@ def test_every_permission_is_explained(platform: str) -> None:
     allowed = manifests.read_toml("salesforce", "permissions.toml")
     explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert {*allowed["user"], *(entry["name"] for entry in allowed["objects"])} <= explained
+
+
+def test_what_a_security_review_is_told_is_what_the_permission_sets_give() -> None:
+    page = (ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
+    table = page.partition("| object | right |")[2].partition("\n\n")[0]
+    told = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(",")}
+    allowed = manifests.read_toml("salesforce", "permissions.toml")
+    given = {entry["name"] for entry in allowed["objects"]}
+    assert told - {"---"} == given | (allowed["follow"].keys() - {"Organization"})
+
+
+def test_the_fields_to_map_on_conversion_are_ours() -> None:
+    page = (ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
+    mapped = re.findall(r"^\| `Lead\.(\w+)` \| `Contact\.(\w+)` \|", page, re.MULTILINE)
+    ours = [entry.salesforce for entry in manifests.properties()]
+    assert mapped == [(name, name) for name in ours]
+    assert ("twelve fields" in page) == (len(ours) == 12)
 
 
 def test_the_pages_are_linked() -> None:

@@ -20,10 +20,10 @@ WEBHOOK_FAULTS = ("webhook-repeat", "webhook-shuffle", "webhook-late")
 #: Faults with a value of their own: a count, a scope, a property, a plan.
 NAMED_FAULTS = (
     *("hang-after", "missing-scope", "required-property", "property-in-use", "plan"),
-    # Salesforce: calls of a session, seconds, seconds, Object.Field
-    *("session-calls", "slow-jobs", "late-commit", "hidden-field"),
+    # Salesforce: calls of a session, seconds, seconds, rows from which a query takes too long, Object.Field
+    *("session-calls", "slow-jobs", "late-commit", "query-rows", "hidden-field"),
 )
-_COUNTS = ("hang-after", "session-calls", "slow-jobs", "late-commit")
+_COUNTS = ("hang-after", "session-calls", "slow-jobs", "late-commit", "query-rows")
 
 PLANS = ("free", "starter", "professional", "enterprise")
 
@@ -80,6 +80,8 @@ class Faults:
     slow_jobs: int = 0
     #: Salesforce: seconds by which a person's edit is stamped before it can be seen.
     late_commit: int = 0
+    #: Salesforce: rows that a REST query may find; one that finds more takes too long.
+    query_rows: int | None = None
     #: Salesforce: fields ('Lead.Leadlight_Score__c') that field-level security hides.
     hidden_fields: frozenset[str] = frozenset()
 
@@ -98,6 +100,7 @@ class Faults:
             session_calls=int(last["session-calls"]) if "session-calls" in last else None,
             slow_jobs=int(last.get("slow-jobs", 0)),
             late_commit=int(last.get("late-commit", 0)),
+            query_rows=int(last["query-rows"]) if "query-rows" in last else None,
             hidden_fields=frozenset(value for name, value in faults if name == "hidden-field"),
         )
 

@@ -15,9 +15,17 @@ SETTINGS = '[goal]\nevent = "deal_won"\nhorizon_days = 90\n'
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def account() -> Iterator[Portal]:
-    with portal("--contacts", "400", "--seed", "3", "--search-lag", "0") as running:
+#: Contacts who are one record of the platform (no lead that became a contact) and of whom all is kept that can be.
+_ALONE = (
+    "contact_id not in (select merged_into from contacts where merged_into is not null) "
+    "and merged_into is null and contact_id in (select object_id from property_history)"
+)
+
+
+@pytest.fixture(scope="module", params=["hubspot", "salesforce"])
+def account(request: pytest.FixtureRequest) -> Iterator[Portal]:
+    options = ("--contacts", "400", "--seed", "3", "--search-lag", "0")
+    with portal(*options, platform=request.param) as running:
         yield running
 
 
@@ -37,7 +45,7 @@ def run(account: Portal, folder: Path, *arguments: str) -> tuple[int, dict[str, 
 
 
 def state(folder: Path) -> Path:
-    [found] = (folder / "state").glob("hubspot-*")
+    [found] = (folder / "state").glob("*-*")
     return found
 
 
@@ -84,14 +92,16 @@ def _ours(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def batch_updates(account: Portal) -> int:
-    return sum(count for endpoint, count in account.calls().items() if endpoint.endswith("/batch/update"))
+    writing = ("/batch/update", "/composite/sobjects", "/jobs/ingest")
+    return sum(count for endpoint, count in account.calls().items() if endpoint.endswith(writing))
 
 
 def test_everything_known_is_handed_out(account: Portal, folder: Path) -> None:
     busy = rows(
         folder,
         "select contact_id from deal_contacts join predictions using (contact_id) "
-        "join contacts using (contact_id) where ours <> '{}' group by 1 order by count(*) desc, 1 limit 1",
+        f"join contacts using (contact_id) where ours <> '{{}}' and {_ALONE} "
+        "group by 1 order by count(*) desc, 1 limit 1",
     )[0][0]
     code, found, err = run(account, folder, "export", busy)
     assert code == 0, err
@@ -119,7 +129,7 @@ def test_everything_known_is_handed_out(account: Portal, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["erase", "1001"], "--yes"),
+        (["erase", "{contact}"], "--yes"),
         (["erase"], "Name one contact"),
         (["erase", "999999999", "--yes"], "No such contact"),
         (["erase", "--email", "contact1001@company8.example", "--yes"], "takes only -"),
@@ -129,7 +139,8 @@ def test_everything_known_is_handed_out(account: Portal, folder: Path) -> None:
 )
 def test_refusals_write_and_remove_nothing(account: Portal, folder: Path, arguments: list[str], said: str) -> None:
     before = batch_updates(account), rows(folder, "select count(*) from contacts")
-    code, _, err = run(account, folder, *arguments)
+    [(contact,)] = rows(folder, "select min(contact_id) from contacts")
+    code, _, err = run(account, folder, *(one.format(contact=contact) for one in arguments))
     assert code == 2
     assert said in err
     assert (batch_updates(account), rows(folder, "select count(*) from contacts")) == before
@@ -138,13 +149,17 @@ def test_refusals_write_and_remove_nothing(account: Portal, folder: Path, argume
 
 
 def test_an_erased_person_leaves_no_trace_and_does_not_come_back(account: Portal, folder: Path) -> None:
+    # a record of Salesforce's has one address
+    least = {"hubspot": 2, "salesforce": 1}[account.platform]
     [(contact,)] = rows(
         folder,
-        "select contact_id from contact_addresses a join contacts c using (contact_id) where ours <> '{}' "
-        "group by 1 having count(distinct a.email) > 1 order by 1 limit 1",
+        "select contact_id from contact_addresses a join contacts c using (contact_id) "
+        f"where ours <> '{{}}' and {_ALONE} and contact_id in (select contact_id from events) "
+        f"group by 1 having count(distinct a.email) >= {least} order by 1 limit 1",
     )
+    [(people,)] = rows(folder, "select count(*) from contacts")
     texts = addresses(folder, contact)
-    assert len(texts) > 1
+    assert len(texts) >= least
     # The search would find something if there was something.
     before = columns_with(folder, contact, texts)
     assert {"contacts.email", "contact_addresses.email", "events.contact_id", "writes.contact_id"} <= set(before)
@@ -174,8 +189,8 @@ def test_an_erased_person_leaves_no_trace_and_does_not_come_back(account: Portal
     assert code == 0, err
     assert columns_with(folder, contact, texts) == {}
     assert files_with(folder, texts) == set()
-    assert rows(folder, "select count(*) from contacts") == [(399,)]
-    account.edit(contact, jobtitle="Head of everything")
+    assert rows(folder, "select count(*) from contacts") == [(people - 1,)]
+    account.edit(contact, favourite_colour="green")
     code, _, err = run(account, folder, "pull")
     assert code == 0, err
     assert columns_with(folder, contact, texts) == {}
@@ -186,7 +201,10 @@ def test_an_erased_person_leaves_no_trace_and_does_not_come_back(account: Portal
 
 
 def test_an_address_on_stdin_names_the_contact(account: Portal, folder: Path) -> None:
-    [(contact, email)] = rows(folder, "select contact_id, email from contacts order by contact_id limit 1")
+    one = (
+        f"select contact_id, email from contacts where email is not null and {_ALONE} order by contact_id limit 1"
+    )
+    [(contact, email)] = rows(folder, one)
 
     def with_address(*arguments: str) -> tuple[int, dict[str, Any]]:
         done = subprocess.run(
@@ -210,7 +228,7 @@ def test_an_address_on_stdin_names_the_contact(account: Portal, folder: Path) ->
 
 def test_who_objects_is_cleared_and_not_trained_on(account: Portal, folder: Path) -> None:
     """The setting comes after models and values stand: both go by it with the next sync, on the same day."""
-    source = "favourite_colour"
+    source = account.named("favourite_colour")
     counts = rows(
         folder,
         f"select properties->>'{source}', count(*), list(contact_id) from contacts "

@@ -128,9 +128,13 @@ def test_an_edit_by_a_person_reaches_the_next_sync(account: Portal, folder: Path
     assert result["scored"] == 1
 
 
-def test_an_edit_while_the_push_runs_reaches_the_next_sync(leads: Path, tmp_path: Path) -> None:
-    workplace(tmp_path)
-    with portal("--from", str(leads), "--search-lag", "1", "--latency-ms", "150") as slow:
+@pytest.mark.parametrize(("platform", "latency"), [("hubspot", "150"), ("salesforce", "1000")])
+def test_an_edit_while_the_push_runs_reaches_the_next_sync(
+    leads: Path, tmp_path: Path, platform: str, latency: str
+) -> None:
+    options = ("--from", str(leads), "--search-lag", "1", "--latency-ms", latency)
+    with portal(*options, platform=platform) as slow:
+        workplace(tmp_path, account=slow)
         environment = slow.environment(tmp_path / "state")
         process = start(SYNC, environment, tmp_path)
         wait_for(lambda: batch_calls(slow.calls()) > 0 or process.poll() is not None, "the first batch")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from connector.errors import BadPayload, Unverified
-from connector.platform import Received
+from connector.platform import Received, Receiver
 from connector.platforms.salesforce.webhooks import LARGEST_BODY, SalesforceReceiver
 
 ORGANIZATION = "00D5A0000000001UAA"
@@ -207,8 +207,38 @@ def test_what_was_delivered_twice_has_one_key() -> None:
     assert RECEIVER.hints(body)[0].key == RECEIVER.hints(body)[0].key
     other = callout(EVENT, at="2026-11-22T11:59:31Z")
     assert RECEIVER.hints(other)[0].key != RECEIVER.hints(body)[0].key
-    undated = callout(EVENT, at=None)
-    assert RECEIVER.hints(undated)[0].key != RECEIVER.hints(undated)[0].key
+
+
+@pytest.mark.parametrize("at", [None, "", "soon", True, {}, [], "9" * 400])
+def test_a_callout_without_a_date_is_a_bad_payload(at: Any) -> None:
+    """It could not be told from its replay."""
+    body = callout(EVENT, at=at)
+    RECEIVER.verify(signed(body))
+    with pytest.raises(BadPayload, match=r"\bat\b"):
+        RECEIVER.hints(body)
+
+
+def test_a_callout_needs_neither_the_paths_secret_nor_soap() -> None:
+    ours = SalesforceReceiver(None, SecretStr(HMAC), ORGANIZATION)
+    ours.verify(signed(callout(EVENT)))
+    assert len(ours.hints(callout(EVENT))) == 1
+    only_path = SalesforceReceiver(SecretStr(PATH), None, ORGANIZATION)
+    only_path.verify(soap(message(notification())))
+    for request in (GOOD, Received("POST", f"/webhooks/salesforce/{PATH}", {}, callout(EVENT), NOW)):
+        with pytest.raises(Unverified, match="HMAC"):
+            only_path.verify(request)
+
+
+def test_a_callout_that_is_too_long_is_refused_before_it_is_read() -> None:
+    with pytest.raises(Unverified, match="longer"):
+        RECEIVER.verify(signed(callout(EVENT) + b" " * LARGEST_BODY))
+
+
+def test_it_is_the_receiver_that_the_service_asks_for() -> None:
+    receiver: Receiver = RECEIVER
+    assert receiver.name == "salesforce"
+    assert PATH not in repr(RECEIVER)
+    assert HMAC not in repr(RECEIVER)
 
 
 def test_without_its_secret_a_way_is_shut() -> None:
@@ -231,6 +261,7 @@ def test_without_its_secret_a_way_is_shut() -> None:
         callout({**EVENT, "change": "exploded"}),
         callout({"object": "Lead", "id": "00Q5A0000000001"}),
         callout({**EVENT, "id": "jane@firm.example"}),
+        callout(*[EVENT] * 10_001),
         b"[" * 100_000,
     ],
 )

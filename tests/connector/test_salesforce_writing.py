@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from werkzeug import Request
+from werkzeug import Request, Response
 
-from connector.errors import Bug, FixSetup
+from connector.errors import Bug, FixSetup, PlatformDown, PlatformRefused
 from connector.platform import Write
 from connector.platforms.salesforce.client.soql import long_id
 from manifests import properties
@@ -182,7 +182,7 @@ def test_many_rows_go_by_one_job_with_as_few_calls_as_there_are(made: MadeSalesf
     calls = [name for name, _ in made.asked[before:]]
     looks = [name for name in calls if name == f"GET {JOBS}/7505A"]
     assert len(looks) == 3
-    assert len(calls) - len(looks) == 4  # made, uploaded, closed, deleted
+    assert len(calls) - len(looks) == 3  # made, uploaded, closed
     assert made.bodies(f"POST {JOBS}") == [
         {
             "object": "Lead",
@@ -234,6 +234,90 @@ def test_a_job_that_failed_for_a_field_is_the_set_up(made: MadeSalesforce) -> No
     Job(made, [state])
     with pytest.raises(FixSetup, match="sf project deploy start"):
         made.platform().write(scored(MANY))
+
+
+CHANGE = f"PATCH {JOBS}/7505A"
+
+
+def test_a_lost_answer_to_the_closing_of_a_job_is_looked_up(made: MadeSalesforce) -> None:
+    """Salesforce closed it and the answer was lost: said again it is refused, and the job's state tells."""
+    Job(made, [{"state": "InProgress"}, done()])
+    made.answer(CHANGE, (503, None), (400, [{"errorCode": "INVALIDJOBSTATE"}]))
+    outcomes = made.platform().write(scored(MANY))
+    assert {one.state for one in outcomes} == {"written"}
+    assert [body["state"] for body in made.bodies(CHANGE)] == ["UploadComplete"] * 2
+    assert made.requests(f"DELETE {JOBS}/7505A") == []
+
+
+def test_a_job_that_can_not_be_closed_is_given_up_and_cleared_away(made: MadeSalesforce) -> None:
+    Job(made, [{"state": "Open"}])
+    made.answer(CHANGE, (400, [{"errorCode": "LIMIT_EXCEEDED"}]))
+    with pytest.raises(PlatformRefused, match="LIMIT_EXCEEDED"):
+        made.platform().write(scored(MANY))
+    assert [body["state"] for body in made.bodies(CHANGE)] == ["UploadComplete", "Aborted"]
+    assert len(made.requests(f"DELETE {JOBS}/7505A")) == 1
+
+
+def test_an_upload_that_may_not_have_arrived_goes_into_another_job(made: MadeSalesforce) -> None:
+    """A job takes one upload; the first one was never closed, so that nothing is done twice."""
+    job = Job(made, [done()])
+    made.answer(f"POST {JOBS}", {"id": "7505B", "state": "Open"}, {"id": "7505A", "state": "Open"})
+    made.answer(f"PUT {JOBS}/7505B/batches", (503, None))
+    made.answer(f"PATCH {JOBS}/7505B", {"id": "7505B", "state": "Aborted"})
+    made.answer(f"DELETE {JOBS}/7505B", (204, None))
+    outcomes = made.platform().write(scored(MANY))
+    assert {one.state for one in outcomes} == {"written"}
+    assert len(made.requests(f"PUT {JOBS}/7505B/batches")) == 1
+    assert [body["state"] for body in made.bodies(f"PATCH {JOBS}/7505B")] == ["Aborted"]
+    assert len(made.requests(f"DELETE {JOBS}/7505B")) == 1
+    assert job.csv.count(b"\n") == len(MANY) + 1
+
+
+def test_a_job_that_does_not_end_is_looked_at_ten_times_at_most_and_given_up(made: MadeSalesforce) -> None:
+    Job(made, [{"state": "InProgress"}])
+    with pytest.raises(PlatformDown, match="did not end"):
+        made.platform().write(scored(MANY))
+    assert 8 <= len(made.requests(f"GET {JOBS}/7505A")) <= 10
+    assert sum(made.time.slept) > 3600
+    assert [body["state"] for body in made.bodies(CHANGE)] == ["UploadComplete", "Aborted"]
+    assert len(made.requests(f"DELETE {JOBS}/7505A")) == 1
+
+
+QUERY_JOBS = f"{DATA}/jobs/query"
+WHOLE = b'"Id","Leadlight_Score__c"\n' + "".join(f'"{one}","57"\n' for one in MANY).encode()
+
+
+def read_back(made: MadeSalesforce, *pages: bytes) -> dict[str, Any]:
+    """Read our values of many leads by Bulk, whose page of results comes as these in turn."""
+    made.answer(f"POST {QUERY_JOBS}", {"id": "7505Q", "state": "UploadComplete"})
+    made.answer(f"GET {QUERY_JOBS}/7505Q", {"state": "JobComplete", "numberRecordsProcessed": len(MANY)})
+    left = list(pages)
+
+    def answer(_: Request) -> Response:
+        body = left.pop(0) if len(left) > 1 else left[0]
+        headers = {"Sforce-Locator": "null", "Sforce-NumberOfRecords": str(len(MANY))}
+        return Response(body, 200, headers, content_type="text/csv")
+
+    made.answer(f"GET {QUERY_JOBS}/7505Q/results", answer)
+    found = made.platform().read_ours(MANY, ["leadlight_score"])
+    return {key: None if row is None else row.values["leadlight_score"] for key, row in found.items()}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [WHOLE[: WHOLE.rindex(b'"00Q')], WHOLE[:-20], WHOLE[: WHOLE.index(b"\n") + 1], b"", WHOLE + b'"x"\n'],
+    ids=["a row short", "within a value", "head only", "nothing", "of another form"],
+)
+def test_a_page_of_results_that_was_cut_off_is_read_again(made: MadeSalesforce, broken: bytes) -> None:
+    assert set(read_back(made, broken, WHOLE).values()) == {"57"}
+    assert len(made.requests(f"GET {QUERY_JOBS}/7505Q/results")) == 2
+
+
+def test_results_that_never_come_whole_stop_the_run_without_showing_them(made: MadeSalesforce) -> None:
+    with pytest.raises(PlatformDown, match="incomplete") as caught:
+        read_back(made, WHOLE + b'"jane@firm.example"\n')
+    assert "jane" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_missing_fields_are_named_with_the_command_that_deploys_them(made: MadeSalesforce) -> None:

@@ -6,12 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from connector.platforms import choosing
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client.api import Record
 from connector.platforms.rows import definitions_table
-
-#: A HubSpot-defined property is taken when at least this share of a sample has it.
-MIN_FILL = 0.02
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,7 @@ def parse(body: Mapping[str, Any]) -> dict[str, Definition]:
 
 def definition(entry: Mapping[str, Any]) -> Definition:
     """One definition."""
-    options = tuple(
-        (str(option["value"]), str(option.get("label") or option["value"]))
-        for option in entry.get("options") or ()
-        if option.get("value") is not None
-    )
+    options = choosing.options(entry.get("options"))
     kind, field_type = str(entry.get("type") or ""), str(entry.get("fieldType") or "")
     return Definition(
         name=entry["name"],
@@ -57,25 +51,14 @@ def definition(entry: Mapping[str, Any]) -> Definition:
 
 def candidates(definitions: Mapping[str, Definition], ours: Iterable[str]) -> list[str]:
     """Properties that could be taken, sorted: usable, not bookkeeping, not personal, not our own."""
-    own = set(ours)
-    return sorted(
-        name
-        for name, found in definitions.items()
-        if found.kind and name not in own and (found.custom or not words.is_technical(name))
-    )
+    return choosing.candidates(definitions, ours, words.is_technical)
 
 
 def filled_enough(
     names: Sequence[str], definitions: Mapping[str, Definition], sample: Sequence[Record]
 ) -> list[str]:
     """Of the candidates those that are custom, or filled in enough of the sampled records."""
-    least = max(1, round(MIN_FILL * len(sample)))
-    return [
-        name
-        for name in names
-        if definitions[name].custom
-        or sum(1 for record in sample if (record.get("properties") or {}).get(name) not in (None, "")) >= least
-    ]
+    return choosing.filled_enough(names, definitions, [record.get("properties") or {} for record in sample])
 
 
 def table(object_name: str, definitions: Mapping[str, Definition], chosen: Sequence[str]) -> pa.Table:

@@ -9,7 +9,8 @@ from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Reading, Source, is_deleted, read
+from connector.platforms.salesforce.reading import Reading, is_deleted
+from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.values import details_json, flag, number, second
 
 #: Salesforce's "to" and "cc" of an e-mail's relations; the sender of an incoming one is "from".
@@ -118,8 +119,8 @@ def pull_campaigns(reading: Reading) -> Iterator[Page]:
         yield Page("campaigns", filled({"campaigns": rows}), batch.cursor, total=batch.total)
 
 
-_EMAIL = ("Id", "IsDeleted", "MessageDate", "Incoming", "IsOpened", "FirstOpenedDate", "LastOpenedDate",
-          "IsBounced", "IsTracked", "SystemModstamp")  # fmt: skip
+_EMAIL = ("Id", "IsDeleted", "MessageDate", "Incoming", "RelatedToId", "IsOpened", "FirstOpenedDate",
+          "LastOpenedDate", "IsBounced", "IsTracked", "SystemModstamp")  # fmt: skip
 _RELATION = ("Id", "EmailMessageId", "RelationId", "RelationType", "SystemModstamp")
 
 
@@ -130,7 +131,7 @@ def pull_emails(reading: Reading) -> Iterator[Page]:
     """
     reading.definitions["EmailMessage"] = fields.parse(reading.api.describe("EmailMessage"))
     source = Source("EmailMessage", reading.fields("EmailMessage", _EMAIL))
-    whole = not reading.cursor("emails")
+    whole = "since" not in reading.cursor("emails")
     relations: Mapping[str, list[Record]] | None = _all_relations(reading) if whole else None
     for batch in read(reading, "emails", source):
         live = [record for record in batch.records if not is_deleted(record)]
@@ -162,6 +163,8 @@ def _by_email(records: Iterator[Record] | Sequence[Record]) -> dict[str, list[Re
 
 
 def _email_rows(record: Record, relations: Sequence[Record]) -> Iterator[Row]:
+    """Salesforce tells of no delivery: what did not bounce was delivered when it was sent. An e-mail that is
+    related to a campaign is that campaign's mail; one from person to person is none's."""
     sent = second(record.get("MessageDate"))
     if flag(record.get("Incoming")):
         happened: list[tuple[str, datetime | None]] = [("email_reply", sent)]
@@ -171,15 +174,23 @@ def _email_rows(record: Record, relations: Sequence[Record]) -> Iterator[Row]:
         happened = [("email_sent", sent)]
         if flag(record.get("IsBounced")):
             happened.append(("email_bounce", None if sent is None else sent + timedelta(seconds=1)))
+        else:
+            happened.append(("email_delivered", sent))
         opened = dict.fromkeys((second(record.get("FirstOpenedDate")), second(record.get("LastOpenedDate"))))
         happened += [("email_open", at) for at in opened]
+    related = str(record.get("RelatedToId") or "")
+    campaign = related if related.startswith(words.CAMPAIGN) else None
     people = dict.fromkeys(str(found["RelationId"]) for found in relations if found.get("RelationType") in sides)
     for kind, at in happened:
         for person in people:
             if at is not None:
                 stamp = f":{at.isoformat()}" if kind == "email_open" else ""
-                yield _event(f"email:{record['Id']}:{kind}{stamp}:{person}", at, kind, "one_to_one",
-                             {"activity": "emails"}, person)  # fmt: skip
+                key, channel = (
+                    f"email:{record['Id']}:{kind}{stamp}:{person}",
+                    "email" if campaign else "one_to_one",
+                )
+                row = _event(key, at, kind, channel, {"activity": "emails"}, person)
+                yield {**row, "campaign_id": campaign}
 
 
 def _event(
@@ -198,10 +209,10 @@ def _event(
 
 
 def _of_people(reading: Reading, rows: Sequence[Row]) -> dict[str, object]:
-    """Events of leads and contacts; a converted lead's are its contact's."""
+    """Events of leads and contacts; those of a lead that this pull has met as converted are its contact's."""
     now = reading.now()
     kept = [
-        {**row, "ingested_at": now}
+        {**row, "ingested_at": now, "contact_id": reading.met.get(str(row["contact_id"]), row["contact_id"])}
         for row in rows
         if row["contact_id"] and words.object_of(str(row["contact_id"]))
     ]

@@ -9,7 +9,8 @@ from connector.platforms.rows import Row, filled, to_table
 from connector.platforms.salesforce import companies_deals, consent, contacts, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Batch, Reading
+from connector.platforms.salesforce.reading import Reading
+from connector.platforms.salesforce.stream import Batch
 
 STREAM = "contacts_afresh"
 
@@ -53,7 +54,7 @@ def _page(reading: Reading, object_name: str, records: Sequence[Record]) -> Page
         consent.learn_of(reading, records)
     except MissingScope:
         objections = False
-    page = replace(contacts.page(reading, object_name, Batch(records, None), later=True), stream=STREAM)
+    page = replace(contacts.page(reading, object_name, Batch(records, None), held=None), stream=STREAM)
     if objections:
         return page
     rows = {name: table for name, table in page.rows.items() if name != "consents"}

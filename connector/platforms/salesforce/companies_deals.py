@@ -9,15 +9,8 @@ from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import (
-    Reading,
-    Source,
-    is_deleted,
-    modified,
-    read,
-    removals,
-    stored_json,
-)
+from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
+from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.values import flag, number, plain_number, second
 
 ACCOUNT, OPPORTUNITY, ROLE = "Account", "Opportunity", "OpportunityContactRole"
@@ -126,7 +119,7 @@ _ROLE_FIELDS = ("Id", "OpportunityId", "ContactId", "Role", "IsPrimary", "IsDele
 def pull_roles(reading: Reading) -> Iterator[Page]:
     """Who takes part in which opportunity. Of one on which a role came, changed or went, all are read again."""
     stream = "deal_contacts"
-    first = not reading.cursor(stream)
+    first = "since" not in reading.cursor(stream)
     for batch in read(reading, stream, Source(ROLE, _ROLE_FIELDS)):
         if first:
             yield Page(stream, filled({"deal_contacts": _roles(batch.records)}), batch.cursor, total=batch.total)

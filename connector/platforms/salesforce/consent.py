@@ -11,7 +11,8 @@ from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Batch, Reading, Source, is_deleted, read
+from connector.platforms.salesforce.reading import Reading, is_deleted
+from connector.platforms.salesforce.stream import Batch, Source, read
 from connector.platforms.values import flag
 
 STREAM, _OBJECT = "individuals", "Individual"

@@ -4,34 +4,29 @@ A converted Lead is merged into its Contact. The Contact carries on what is know
 Lead was, the Lead's field history is its own too, and it stands at the stage `converted`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from connector.errors import BadSetting
+from connector.errors import BadSetting, PlatformRefused
 from connector.platform import Page
 from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, history, words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.consent import consent_rows
-from connector.platforms.salesforce.reading import (
-    Batch,
-    Reading,
-    Source,
-    is_deleted,
-    modified,
-    read,
-    removals,
-    stored_json,
-)
-from connector.platforms.salesforce.words import CONTACT, LEAD
+from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
+from connector.platforms.salesforce.stream import TIMED_OUT, Batch, Source, read
+from connector.platforms.salesforce.words import CONTACT, EVER, LEAD
 from connector.platforms.values import flag, instant, second
 
 STREAMS = {LEAD: "leads", CONTACT: "contacts"}
 
 #: Everything is read again so often: formula fields change without moving a record's modified date.
 REFRESH_EVERY = timedelta(days=7)
+
+#: With fewer records a sample says nothing.
+_LEAST_SAMPLE = 100
 
 #: Kept of the fields that were there when the choice was made, so that custom ones that come later join it.
 _PROPERTIES = "properties"
@@ -83,13 +78,24 @@ def _choice(
     return [name for name in names if name in kept or (known[name].custom and name not in seen)]
 
 
-def _sample(reading: Reading, object_name: str, names: Sequence[str]) -> list[Record]:
-    """The newest records: one page, or as many as the names need to fit into a URI."""
-    query = soql.select(["Id", *names], object_name, order="CreatedDate DESC", limit=reading.api.sizes["rest"])
+def _sample(reading: Reading, object_name: str, names: Sequence[str], size: int | None = None) -> Sequence[Record]:
+    """The newest records: one page, or as many as the names need to fit into a URI; fewer where that many take
+    Salesforce too long."""
+    size = size or reading.api.sizes["rest"]
+    query = soql.select(["Id", *names], object_name, order="CreatedDate DESC", limit=size)
     if not reading.api.fits_url(query):
         middle = len(names) // 2
-        return [*_sample(reading, object_name, names[:middle]), *_sample(reading, object_name, names[middle:])]
-    return list(reading.api.query(query, object_name=object_name).records)
+        halves = names[:middle], names[middle:]
+        return [row for half in halves for row in _sample(reading, object_name, half, size)]
+    try:
+        found = reading.api.query(query, object_name=object_name).records
+    except PlatformRefused as error:
+        if error.code != TIMED_OUT or size < _LEAST_SAMPLE:
+            raise
+        return _sample(reading, object_name, names, size // 10)
+    if len(found) >= reading.api.sizes["rest"]:
+        reading.many.add(object_name)
+    return found
 
 
 def pull(reading: Reading, object_name: str) -> Iterator[Page]:
@@ -100,8 +106,15 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
     full = reading.now().isoformat() if anew else cursor["full"]
     keep = {"full": full, "goals": sorted(reading.request.goal_columns)}
     source = Source(object_name, wanted_fields(reading, object_name))
+    held = _held(reading) if object_name == LEAD and (anew or "since" not in cursor) else None
     for batch in read(reading, stream, source, anew=anew, keep=keep):
-        yield page(reading, object_name, batch, later=not anew and "since" in cursor)
+        yield page(reading, object_name, batch, held=held)
+
+
+def _held(reading: Reading) -> Collection[str]:
+    """The leads that the mirror holds as such: of all that are read again, these may have been converted since."""
+    people = reading.known.ids("contact", *EVER, None, None)
+    return {contact_id for contact_id in people if words.object_of(contact_id) == LEAD}
 
 
 def wanted_fields(reading: Reading, object_name: str) -> list[str]:
@@ -117,19 +130,22 @@ def _due(reading: Reading, cursor: Mapping[str, Any]) -> bool:
     return full is None or grew != set() or reading.now() - full > REFRESH_EVERY
 
 
-def page(reading: Reading, object_name: str, batch: Batch, *, later: bool) -> Page:
-    """Canonical rows of some records. `later`: they changed since the mirror was filled, so that a lead that is
-    converted now goes into its contact with all that the mirror has of it."""
+def page(reading: Reading, object_name: str, batch: Batch, *, held: Collection[str] | None) -> Page:
+    """Canonical rows of some records. A lead of `held` (None: any) that is converted now goes into its contact
+    with all that the mirror has of it."""
     live = [record for record in batch.records if not is_deleted(record)]
     gone = removals(batch.records, object_name, reading.now())
     told: list[Row] = []
     if object_name == LEAD:
         _remember(reading, live)
-        if later:
-            converted = [record for record in live if _is_converted(record)]
-            live = [record for record in live if not _is_converted(record)]
+        converted = [
+            record for record in live if _is_converted(record) and (held is None or str(record["Id"]) in held)
+        ]
+        if converted:
+            left = {str(record["Id"]) for record in converted}
+            live = [record for record in live if str(record["Id"]) not in left]
             gone += [_conversion_of(record) for record in converted]
-            told = history.carried(reading, converted) if reading.request.history and converted else []
+            told = history.carried(reading, converted) if reading.request.history else []
         told += [row for record in live for row in _of_converted(reading, record)]
     else:
         _learn_converted(reading, [str(record["Id"]) for record in live])
@@ -209,6 +225,7 @@ def _remember(reading: Reading, leads: Sequence[Record]) -> None:
             before = reading.converted.get(str(winner), (created, None))
             on = second(lead.get("ConvertedDate")) or before[1]
             reading.converted[str(winner)] = min(before[0], created), on
+            reading.met[str(lead["Id"])] = str(winner)
 
 
 def _learn_converted(reading: Reading, contact_ids: Sequence[str]) -> None:

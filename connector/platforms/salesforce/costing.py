@@ -12,8 +12,8 @@ _BESIDE = 14
 #: Looks at a job's state, at least: the first one comes after a second.
 _LOOKS = 4
 
-#: Calls of a Bulk query besides its pages and looks (made, deleted), and of an ingest job.
-_QUERY_JOB, _INGEST_JOB = 2, 5
+#: Calls of a Bulk query besides its pages and looks, and of an ingest job (made, uploaded, closed, failed rows).
+_QUERY_JOB, _INGEST_JOB = 1, 4
 
 
 @dataclass
@@ -35,7 +35,7 @@ def plan(size: Size, limits: Mapping[str, Any], seconds: float, people: tuple[st
     parts.append(Cost("writing", writing(written, limits), sum(written.values())))
     calls = sum(part.calls for part in parts)
     jobs = sum(1 for count in (*counts.values(), *written.values()) if count > limits["pages"]["rest"])
-    waiting = jobs * sum(limits["bulk"]["first_poll"] * 2**look for look in range(_LOOKS))
+    waiting = jobs * sum(limits["bulk"]["first_poll"] * limits["bulk"]["slower"] ** look for look in range(_LOOKS))
     return Plan(tuple(parts), round((calls * seconds + waiting) / 60, 1))
 
 

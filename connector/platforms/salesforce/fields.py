@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from connector.platforms import choosing
 from connector.platforms.rows import definitions_table
 from connector.platforms.salesforce import words
 from connector.platforms.salesforce.client.api import Record
-
-#: A field of Salesforce's own is taken when at least this share of a sample has it.
-MIN_FILL = 0.02
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,7 @@ def _definition(entry: Record) -> Definition:
         label=str(entry.get("label") or name),
         type=str(entry.get("type")),
         kind=kind,
-        options=tuple(
-            (str(option["value"]), str(option.get("label") or option["value"]))
-            for option in entry.get("picklistValues") or ()
-            if option.get("value") is not None
-        ),
+        options=choosing.options(entry.get("picklistValues")),
         custom=bool(entry.get("custom", name.endswith("__c"))),
         updateable=bool(entry.get("updateable")),
         calculated=bool(entry.get("calculated")),
@@ -59,12 +53,7 @@ def _definition(entry: Record) -> Definition:
 
 def candidates(definitions: Mapping[str, Definition], ours: Iterable[str]) -> list[str]:
     """Fields that could be taken, sorted: usable, not bookkeeping, not personal, not our own."""
-    own = set(ours)
-    return sorted(
-        name
-        for name, found in definitions.items()
-        if found.kind and name not in own and (found.custom or not words.is_technical(name))
-    )
+    return choosing.candidates(definitions, ours, words.is_technical)
 
 
 def filled_enough(
@@ -72,9 +61,7 @@ def filled_enough(
 ) -> list[str]:
     """Of the candidates those that the sample has at all (custom ones), or often enough. Orgs keep hundreds of
     fields that nobody fills in any more."""
-    least = max(1, round(MIN_FILL * len(sample)))
-    filled = {name: sum(1 for record in sample if record.get(name) not in (None, "")) for name in names}
-    return [name for name in names if filled[name] >= (1 if definitions[name].custom else least)]
+    return choosing.filled_enough(names, definitions, sample, of_custom=1)
 
 
 def merged(of_leads: Mapping[str, Definition], of_contacts: Mapping[str, Definition]) -> dict[str, Definition]:

@@ -4,22 +4,28 @@ Once a day Salesforce is asked which ids were deleted (it knows for 15 days, and
 too). Once a week all ids are compared: only that finds what was deleted for good, or by whoever emptied the log.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from connector.errors import PlatformRefused
 from connector.platform import Page
 from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import words
-from connector.platforms.salesforce.client import paths
-from connector.platforms.salesforce.reading import Reading, Source, read
-from connector.platforms.salesforce.words import CONTACT, LEAD
+from connector.platforms.salesforce.client import paths, soql
+from connector.platforms.salesforce.reading import Reading, removals
+from connector.platforms.salesforce.stream import Source, read
+from connector.platforms.salesforce.words import CONTACT, EVER, LEAD
 from connector.platforms.values import instant, second
+
+log = logging.getLogger(__name__)
 
 ASK_EVERY, COMPARE_EVERY = timedelta(days=1), timedelta(days=7)
 
 #: Salesforce's log of deletions reaches back so far.
 _LOG = timedelta(days=15)
-_EVER = (datetime(1970, 1, 1), datetime(9999, 1, 1))  # noqa: DTZ001 - naive UTC, as the mirror's
+#: It tells by the minute.
+_NARROWEST = timedelta(minutes=2)
 
 
 def ask(reading: Reading, object_name: str) -> Iterator[Page]:
@@ -35,15 +41,51 @@ def ask(reading: Reading, object_name: str) -> Iterator[Page]:
         if now - since > _LOG - timedelta(hours=1):
             yield Page(stream, cursor={"covered": now.isoformat()})
         return
-    params = {"start": since.isoformat() + "+00:00", "end": now.isoformat() + "+00:00"}
-    body = reading.api.call(paths.DELETED, params=params, object_name=object_name).body
-    rows = [
-        _removal(object_name, str(entry["id"]), second(entry.get("deletedDate")) or now)
-        for entry in body.get("deletedRecords") or ()
+    try:
+        rows, covered = _told(reading, object_name, since, now)
+    except PlatformRefused as error:
+        if error.status != 400:
+            raise
+        # What was purged from there too the comparison of all ids finds.
+        log.info("%s: the log of deletions can't be read (%s), the recycle bin is", object_name, error.code)
+        rows, covered = _binned(reading, object_name, since), now
+    yield Page(stream, filled({"removals": rows}), {"covered": covered.isoformat()})
+
+
+def _told(reading: Reading, object_name: str, since: datetime, now: datetime) -> tuple[list[Row], datetime]:
+    """What the log says, and up to when: a transaction that commits late is told from `latestDateCovered` on.
+    Windows with more ids than Salesforce tells at once are halved. Raises PlatformRefused."""
+    rows: list[Row] = []
+    covered, windows = since, [(since, now)]
+    while windows:
+        start, end = windows.pop()
+        params = {"start": start.isoformat() + "+00:00", "end": end.isoformat() + "+00:00"}
+        try:
+            body = reading.api.call(paths.DELETED, params=params, object_name=object_name).body
+        except PlatformRefused as error:
+            if error.code != "EXCEEDED_ID_LIMIT" or end - start <= _NARROWEST:
+                raise
+            middle = (start + (end - start) / 2).replace(second=0, microsecond=0)
+            windows += [(middle, end), (start, middle)]
+            continue
+        rows += [
+            _removal(object_name, str(entry["id"]), second(entry.get("deletedDate")) or now)
+            for entry in body.get("deletedRecords") or ()
+        ]
+        covered = max(covered, instant(body.get("latestDateCovered")) or since)
+    return rows, covered
+
+
+def _binned(reading: Reading, object_name: str, since: datetime) -> list[Row]:
+    """What lies in the recycle bin since then."""
+    names = reading.fields(object_name, ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp"))
+    where = ("IsDeleted = true", f"SystemModstamp >= {soql.instant(since)}")
+    source = Source(object_name, names, where, everything=True)
+    return [
+        row
+        for batch in read(reading, "", source, anew=True)
+        for row in removals(batch.records, object_name, reading.now())
     ]
-    # A transaction that commits late is told from `latestDateCovered` on.
-    covered = instant(body.get("latestDateCovered")) or since
-    yield Page(stream, filled({"removals": rows}), {"covered": max(covered, since).isoformat()})
 
 
 def compare(reading: Reading) -> Iterator[Page]:
@@ -59,7 +101,7 @@ def compare(reading: Reading) -> Iterator[Page]:
     for object_name in objects:
         for batch in read(reading, "", Source(object_name, ("Id", "SystemModstamp")), anew=True):
             present.update(str(record["Id"]) for record in batch.records)
-    mirrored = reading.known.ids("contact", _EVER[0], _EVER[1], None, None)
+    mirrored = reading.known.ids("contact", *EVER, None, None)
     rows = [
         _removal(str(words.object_of(contact_id)), contact_id, now)
         for contact_id in mirrored

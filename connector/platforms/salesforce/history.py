@@ -15,7 +15,8 @@ from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
-from connector.platforms.salesforce.reading import Reading, Source, read
+from connector.platforms.salesforce.reading import Reading
+from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.salesforce.words import CONTACT, LEAD
 from connector.platforms.values import second
 

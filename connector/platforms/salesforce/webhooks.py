@@ -8,7 +8,6 @@ organisation's id; a callout by `X-Leadlight-Signature: sha256=<hex HMAC-SHA256 
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -176,12 +175,15 @@ def _notified(entry: Element) -> Hint | None:
 
 def _of_json(body: bytes) -> list[Hint]:
     """`{"organizationId": …, "at": …, "records": [{"object": "Lead", "id": …, "change": "updated"}]}`; a record
-    that was converted may name the `contact` that it became. Without `at` no two deliveries are the same event."""
+    that was converted may name the `contact` that it became. `at`, the instant of the change (ISO 8601), is what
+    tells an event from its replay."""
     given = _json(body)
     records = given.get("records")
     if not isinstance(records, list) or len(records) > _MOST_RECORDS:
         raise BadPayload("It lacks its list of records, or has too many.")
     at = instant(given.get("at"))
+    if at is None:
+        raise BadPayload("It lacks the instant of the change, at.")
     return [hint for record in records if (hint := _changed(record, at)) is not None]
 
 
@@ -195,14 +197,14 @@ def _json(body: bytes) -> Mapping[str, Any]:
     return given
 
 
-def _changed(record: Any, at: datetime | None) -> Hint | None:
+def _changed(record: Any, at: datetime) -> Hint | None:
     if not isinstance(record, Mapping):
         raise BadPayload("A record is no object.")
     kind = _KINDS.get(str(record.get("change")))
     if kind is None:
         raise BadPayload("A record lacks its change.")
     object_name, found = str(record.get("object")), str(record.get("id"))
-    event = secrets.token_hex(16) if at is None else f"{object_name}|{found}|{kind}|{at.isoformat()}"
+    event = f"{object_name}|{found}|{kind}|{at.isoformat()}"
     key = "salesforce:" + hashlib.sha256(event.encode()).hexdigest()[:32]
     winner = str(record.get("contact") or "")
     if kind == "merged" and soql.is_id(winner) and soql.is_id(found):

@@ -1,6 +1,7 @@
 """Salesforce's words to ours and back, as tables."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from connector.platforms.values import canonical_text, instant, plain_number, record_json
@@ -9,6 +10,9 @@ from manifests import read_toml
 #: Our contacts are people of two objects; the first three characters of an id tell which.
 LEAD, CONTACT = "Lead", "Contact"
 PEOPLE: Mapping[str, str] = {"00Q": LEAD, "003": CONTACT}
+
+#: How ids of campaigns begin.
+CAMPAIGN = "701"
 
 #: Objects as Salesforce names them -> as our tables do.
 OBJECTS = {LEAD: "contact", CONTACT: "contact", "Account": "company", "Opportunity": "deal"}
@@ -77,6 +81,9 @@ _NAMES = read_toml("salesforce", "words.toml")
 IMMUTABLE: frozenset[str] = frozenset(_NAMES["immutable"])
 COMPANY_WORTH_KNOWING: frozenset[str] = frozenset(_NAMES["company"])
 _LEFT_OUT = frozenset((*_NAMES["personal"], *_NAMES["technical"])) | STAMPS
+
+#: Any instant (naive UTC, as all our times).
+EVER = (datetime(1970, 1, 1), datetime(9999, 1, 1))  # noqa: DTZ001
 
 #: The stage of a contact that was a lead once.
 CONVERTED = "converted"

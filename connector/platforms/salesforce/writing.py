@@ -175,17 +175,14 @@ def read_ours(
 
 def _records(
     api: Api, bulk: Bulk, object_name: str, ids: Sequence[str], names: Sequence[str]
-) -> list[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Records by id; many at once by reading the whole object in one job."""
     if len(ids) > api.sizes["rest"]:
         try:
-            job = bulk.query(soql.select(names, object_name), object_name)
+            return bulk.rows(soql.select(names, object_name), object_name)
         except PlatformRefused:
-            job = None
-        if job is not None:
-            found = [row for table, _ in bulk.pages(job) for row in table.to_pylist()]
-            bulk.forget_query(job)
-            return found
+            # Bulk does not take the object, or gave the job up.
+            pass
     records: list[Mapping[str, Any]] = []
     size = api.sizes["ids"]
     for start in range(0, len(ids), size):

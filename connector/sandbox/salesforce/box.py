@@ -29,7 +29,7 @@ class SalesforceSandbox(Serving):
         self.private_key_file = self.auth.write_key()
         self.messages: OutboundMessages | None = None
         if self.options.webhooks:
-            self.messages = OutboundMessages(self.options.webhooks, self.org)
+            self.messages = OutboundMessages(self.options.webhooks, self.org, seed=self.options.seed)
             self.org.listeners.append(self.messages.hear)
 
     @property

@@ -1,9 +1,9 @@
 """What the org tells of created and changed leads and contacts: outbound messages, or an Apex callout's JSON.
 
 Outbound messages (SOAP, at most 100 notifications, repeated until the acknowledgement) go to an http(s) address.
-`json+http://…` sends JSON as an Apex callout would, signed with the client secret: `X-Leadlight-Signature:
-sha256=<hex HMAC-SHA256 of timestamp + "." + body>`, `X-Leadlight-Timestamp` in epoch seconds. Salesforce itself
-signs nothing.
+`json+http://…` sends `{"organizationId", "at", "records": [{"object", "id", "change"}]}` as the Apex callout does,
+signed with the client secret: `X-Leadlight-Signature: sha256=<hex HMAC-SHA256 of timestamp + "." + body>`,
+`X-Leadlight-Timestamp` in epoch seconds. Salesforce itself signs nothing.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 import defusedxml.ElementTree as ElementTree
 import requests
 
+from connector.sandbox import times
 from connector.sandbox.deliveries import DELAYS, TIMEOUT_SECONDS, Deliveries
 from connector.sandbox.salesforce import ids
 from connector.sandbox.salesforce.answers import json_value
@@ -29,8 +30,8 @@ _ACK = "{http://soap.sforce.com/2005/09/outbound}Ack"
 class OutboundMessages(Deliveries):
     """Hears of changes and posts them to `url`, with the record's values as they are when it is sent."""
 
-    def __init__(self, url: str, org: Org, delays: Sequence[float] = DELAYS) -> None:
-        super().__init__(delays)
+    def __init__(self, url: str, org: Org, delays: Sequence[float] = DELAYS, seed: int = 0) -> None:
+        super().__init__(delays, org.faults.webhooks, seed)
         self._json = url.startswith("json+")
         self._url, self._org = url.removeprefix("json+"), org
         self._clock: Callable[[], int] = org.clock
@@ -40,7 +41,8 @@ class OutboundMessages(Deliveries):
         """Take note of a change; deletions send no message."""
         if change.object in _PEOPLE and change.kind != "deleted":
             self._made += 1
-            self.put({"id": ids.one_id("04l", self._made), "object": change.object, "record": change.id})
+            event = {"id": ids.one_id("04l", self._made), "object": change.object, "record": change.id}
+            self.put({**event, "at": self._clock()})
 
     def post(self, batch: list[dict[str, Any]], attempt: int) -> bool:  # noqa: ARG002 - attempts look alike
         """Whether every message of the batch was taken; a message is about one object."""
@@ -49,15 +51,11 @@ class OutboundMessages(Deliveries):
         return all(taken)
 
     def _one(self, name: str, group: list[dict[str, Any]]) -> bool:
-        stamps = self._stamps(name, group)
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
-        body = _envelope(name, group, stamps).encode()
-        if self._json:
-            notes = [
-                {"id": e["id"], "object": name, "recordId": e["record"], "systemModstamp": stamps.get(e["record"])}
-                for e in group
-            ]
-            body = json.dumps({"organizationId": ORGANIZATION, "notifications": notes}).encode()
+        if not self._json:
+            body = _envelope(name, group, self._stamps(name, group)).encode()
+        else:
+            body = _callout(name, group)
             timestamp = str(self._clock() // 1000)
             headers = {
                 "Content-Type": "application/json",
@@ -94,6 +92,15 @@ def acknowledged(answer: bytes) -> bool:
     except (ElementTree.ParseError, ValueError):
         return False
     return found is not None and (found.text or "").strip() == "true"
+
+
+def _callout(name: str, group: list[dict[str, Any]]) -> bytes:
+    """Each record once, and the instant of the last change: the same in every attempt."""
+    records = [
+        {"object": name, "id": id_, "change": "updated"} for id_ in dict.fromkeys(e["record"] for e in group)
+    ]
+    at = times.iso(max(e["at"] for e in group))
+    return json.dumps({"organizationId": ORGANIZATION, "at": at, "records": records}).encode()
 
 
 def _envelope(name: str, group: list[dict[str, Any]], stamps: dict[str, Any]) -> str:

@@ -69,6 +69,9 @@ def _first(call: Call, *, deleted: bool) -> Reply:
     statement = call.query.get("q", "")
     found = parse(statement, call.org.objects, deleted=deleted)
     rows = answers.run(call.org, found)
+    most = call.org.faults.query_rows
+    if most is not None and rows.num_rows > most:
+        raise Problem(400, "QUERY_TIMEOUT", "Your query request was running for too long.")
     if found.counts:
         return Reply(200, {"totalSize": rows.column(0)[0].as_py(), "done": True, "records": []})
     return _page(call, Cursor(found, rows, _batch_size(call)), "", 0)

@@ -163,6 +163,8 @@ def deleted(call: Call) -> Reply:
         f"SystemModstamp >= timestamp '{start}' and SystemModstamp < timestamp '{end}' order by SystemModstamp, Id"
     )
     rows = call.org.engine.sql(sql).to_arrow_table().to_pylist()
+    if len(rows) > MOST_IDS:
+        raise Problem(400, "EXCEEDED_ID_LIMIT", "Too many ids; narrow the window")
     found = [{"id": row["Id"], "deletedDate": json_value(row["SystemModstamp"])} for row in rows]
     earliest = json_value(call.org.now() - timedelta(days=15))
     covered = json_value(min(end, call.org.now()))

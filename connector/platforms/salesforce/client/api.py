@@ -67,7 +67,8 @@ class Api:
     ) -> Reply:
         """Any endpoint. A creation of a job that broke off is not repeatable: there would be two.
 
-        Raises MissingScope for what this user may not see, whatever the status that says so.
+        Raises MissingScope for what this user may not see, whatever the status that says so; PlatformRefused (404)
+        for a job that is gone.
         """
         keep = {part: f"{{{part}}}" for part in parts}
         template = endpoint.path.format(version=self.version, object=object_name, **keep)
@@ -138,6 +139,8 @@ def _worded(error: MissingScope | PlatformRefused, object_name: str) -> MissingS
     """What is out of this user's sight, as a missing right that names the object."""
     code = error.scope if isinstance(error, MissingScope) else error.code
     if code not in OUT_OF_SIGHT and not isinstance(error, MissingScope):
+        return error
+    if code == "NOT_FOUND" and not object_name:
         return error
     right = f"read access to {object_name}" if object_name else str(code)
     text = str(error).partition(": the token lacks")[0].rstrip(".")

@@ -1,5 +1,10 @@
-"""Bulk API 2.0: query jobs with their pages, ingest jobs with their results."""
+"""Bulk API 2.0: query jobs with their pages, ingest jobs with their results.
 
+A job that is over is left to Salesforce, which removes it after seven days: to delete it would cost a call that
+does nothing. A job that is not, and that nobody waits for any more, is stopped and deleted.
+"""
+
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,9 +20,17 @@ from connector.platforms.salesforce.client.paths import Endpoint
 from connector.platforms.salesforce.client.tabular import read_csv
 from connector.transport import jittered
 
+log = logging.getLogger(__name__)
+
 _FORM = {"columnDelimiter": "COMMA", "lineEnding": "LF"}
 _CSV = {"Accept": "text/csv"}
 _ENDED = ("JobComplete", "Failed", "Aborted")
+
+#: Answers to giving a job up that is over, or gone.
+_NOT_SO = (400, 404, 409)
+
+#: How often an upload, and a page of results, is tried.
+_UPLOADS, _READINGS = 3, 4
 
 
 class JobFailed(PlatformRefused):
@@ -39,21 +52,20 @@ class Bulk:
     def __init__(self, api: Api, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api, self._sleep = api, sleep
 
-    def query(self, soql: str, object_name: str, *, everything: bool = False) -> str:
+    def start(self, soql: str, object_name: str, *, everything: bool = False) -> str:
         """Have a query worked out and return the job's id. Raises PlatformRefused for an object or a query that
-        Bulk does not take, JobFailed, MissingScope."""
+        Bulk does not take, MissingScope."""
         body = {"operation": "queryAll" if everything else "query", "query": soql, **_FORM}
         reply = self._api.call(paths.QUERY_JOB, json=body, repeatable=False, object_name=object_name)
-        job = str(reply.body["id"])
-        try:
-            state = self._wait(paths.QUERY_JOB_STATE, paths.QUERY_JOB_ABORT, job)
-        except BaseException:
-            self.forget_query(job)
-            raise
+        return str(reply.body["id"])
+
+    def wait(self, job: str) -> int:
+        """Wait for a query job; how many rows it found. Raises JobFailed, PlatformRefused (404) when it is gone,
+        and PlatformDown when it is not done in time: it goes on then."""
+        state = self._wait(paths.QUERY_JOB_STATE, job)
         if state["state"] != "JobComplete":
-            self.forget_query(job)
             raise _failed("query", state)
-        return job
+        return int(state.get("numberRecordsProcessed") or 0)
 
     def pages(self, job: str, locator: str | None = None) -> Iterator[tuple[pa.Table, str | None]]:
         """(rows as texts, the next page's locator or None) from a locator on. Raises PlatformRefused (404, 409)
@@ -62,30 +74,74 @@ class Bulk:
             params: dict[str, Any] = {"maxRecords": self._api.sizes["bulk"]}
             if locator is not None:
                 params["locator"] = locator
-            reply = self._api.call(paths.QUERY_JOB_RESULTS, params=params, headers=_CSV, raw=True, id=job)
-            found = reply.headers.get("Sforce-Locator")
+            table, headers = self._page(paths.QUERY_JOB_RESULTS, job, params)
+            found = headers.get("Sforce-Locator")
             locator = None if found in (None, "", "null") else found
-            yield read_csv(reply.body), locator
+            yield table, locator
             if locator is None:
                 return
 
-    def forget_query(self, job: str) -> None:
-        """Delete a query job; one that can't be is removed by Salesforce after seven days."""
+    def rows(self, soql: str, object_name: str) -> list[dict[str, Any]]:
+        """All rows of a query at once."""
+        job = self.start(soql, object_name)
+        try:
+            self.wait(job)
+        except BaseException:
+            self.give_up(job)
+            raise
+        return [row for table, _ in self.pages(job) for row in table.to_pylist()]
+
+    def give_up(self, job: str) -> None:
+        """Stop a query job and clear it away. What can't be told so is over by itself within seven days."""
         with suppress(LeadlightError):
-            self._api.call(paths.QUERY_JOB_DELETE, id=job, accept=(400, 404, 409))
+            self._api.call(paths.QUERY_JOB_ABORT, json={"state": "Aborted"}, id=job, accept=_NOT_SO)
+            self._api.call(paths.QUERY_JOB_DELETE, id=job, accept=_NOT_SO)
 
     def update(self, object_name: str, csv: bytes, ids: Sequence[str]) -> Ingested:
         """Update records by a CSV that begins with their Ids. Raises JobFailed when nothing of it was done."""
+        job = self._uploaded(object_name, csv)
+        try:
+            self._close(job)
+            return self._results(job, self._wait(paths.INGEST_STATE, job), ids)
+        except BaseException:
+            self._abandon(job)
+            raise
+
+    def _uploaded(self, object_name: str, csv: bytes) -> str:
+        """An open job with its rows. A job takes one upload: where it is not known to have arrived, another job
+        gets it, and nothing is done twice because nobody has closed the first."""
         body = {"object": object_name, "operation": "update", "contentType": "CSV", **_FORM}
-        reply = self._api.call(paths.INGEST_JOB, json=body, repeatable=False, object_name=object_name)
-        job = str(reply.body["id"])
-        self._api.call(paths.INGEST_UPLOAD, data=csv, headers={"Content-Type": "text/csv"}, id=job)
-        self._api.call(paths.INGEST_CHANGE, json={"state": "UploadComplete"}, id=job)
-        state = self._wait(paths.INGEST_STATE, paths.INGEST_CHANGE, job)
-        result = self._results(job, state, ids)
+        for attempt in range(1, _UPLOADS + 1):
+            reply = self._api.call(paths.INGEST_JOB, json=body, repeatable=False, object_name=object_name)
+            job = str(reply.body["id"])
+            try:
+                headers = {"Content-Type": "text/csv"}
+                self._api.call(paths.INGEST_UPLOAD, data=csv, headers=headers, id=job, repeatable=False)
+                return job
+            except PlatformDown:
+                self._abandon(job)
+                if attempt == _UPLOADS:
+                    raise
+                self._sleep(jittered(2.0**attempt))
+            except BaseException:
+                self._abandon(job)
+                raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _close(self, job: str) -> None:
+        """Say that the upload is complete. Where that was said before, and only the answer was lost, Salesforce
+        refuses it: then the job's state is asked. Raises PlatformRefused for a job that stays open."""
+        try:
+            self._api.call(paths.INGEST_CHANGE, json={"state": "UploadComplete"}, id=job)
+        except PlatformRefused:
+            if self._api.call(paths.INGEST_STATE, id=job).body.get("state") == "Open":
+                raise
+
+    def _abandon(self, job: str) -> None:
+        """Stop an ingest job that nobody waits for any more, and clear it away; one that is over stays over."""
         with suppress(LeadlightError):
-            self._api.call(paths.INGEST_DELETE, id=job, accept=(400, 404, 409))
-        return result
+            self._api.call(paths.INGEST_CHANGE, json={"state": "Aborted"}, id=job, accept=_NOT_SO)
+            self._api.call(paths.INGEST_DELETE, id=job, accept=_NOT_SO)
 
     def _results(self, job: str, state: Mapping[str, Any], ids: Sequence[str]) -> Ingested:
         """Rows are matched by id: Salesforce does not keep their order. Where its counts do not add up to what was
@@ -103,12 +159,27 @@ class Bulk:
         return Ingested(failed, frozenset(ids) - done - failed.keys())
 
     def _table(self, endpoint: Endpoint, job: str) -> list[dict[str, Any]]:
-        reply = self._api.call(endpoint, headers=_CSV, raw=True, id=job)
-        rows: list[dict[str, Any]] = read_csv(reply.body).to_pylist()
+        rows: list[dict[str, Any]] = self._page(endpoint, job)[0].to_pylist()
         return rows
 
-    def _wait(self, endpoint: Endpoint, abort: Endpoint, job: str) -> Mapping[str, Any]:
-        """Look at a job until it ends, each time after twice the wait: a look costs a call."""
+    def _page(
+        self, endpoint: Endpoint, job: str, params: Mapping[str, Any] | None = None
+    ) -> tuple[pa.Table, Mapping[str, str]]:
+        """A CSV and the headers that came with it. What is no CSV, or has not as many rows as Salesforce says, was
+        cut off on its way and is read again; every page can be."""
+        for attempt in range(1, _READINGS + 1):
+            reply = self._api.call(endpoint, params=params, headers=_CSV, raw=True, id=job)
+            said = str(reply.headers.get("Sforce-NumberOfRecords") or "")
+            with suppress(pa.ArrowInvalid, UnicodeDecodeError):
+                table = read_csv(reply.body)
+                if not said.isdigit() or int(said) == table.num_rows:
+                    return table, reply.headers
+            log.info("a page of job %s came incomplete (attempt %d)", job, attempt)
+            self._sleep(jittered(float(attempt)))
+        raise PlatformDown(f"Salesforce: the results of job {job} come incomplete.", job)
+
+    def _wait(self, endpoint: Endpoint, job: str) -> Mapping[str, Any]:
+        """Look at a job until it ends, waiting longer each time: a look costs a call."""
         limits = self._api.limits["bulk"]
         pause, waited = limits["first_poll"], 0.0
         while waited < limits["patience"]:
@@ -117,11 +188,8 @@ class Bulk:
             state: Mapping[str, Any] = self._api.call(endpoint, id=job).body
             if state.get("state") in _ENDED:
                 return state
-            pause = min(2 * pause, limits["longest_poll"])
-        self._api.call(abort, json={"state": "Aborted"}, id=job, accept=(400, 404, 409))
-        raise PlatformDown(
-            f"Salesforce: job {job} did not end within {waited / 60:.0f} minutes and was aborted.", job
-        )
+            pause *= limits["slower"]
+        raise PlatformDown(f"Salesforce: job {job} did not end within {waited / 60:.0f} minutes.", job)
 
 
 def error_code(text: str) -> str:
