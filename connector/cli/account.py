@@ -157,9 +157,10 @@ def install(
     from connector.jobs.install import install as job
     from connector.jobs.run import open_run
 
-    with answering(json) as answer, open_run(chosen(config, platform, None), "install") as run:
-        answer.result = job(run, dry_run=dry_run)
-        run.done(answer.result)
+    with answering(json) as answer, console.watching() as progress:
+        with open_run(chosen(config, platform, None), "install", progress=progress) as run:
+            answer.result = job(run, dry_run=dry_run)
+            run.done(answer.result)
         console.installed(answer.result)
         if answer.result["conflicts"]:
             console.problem(

@@ -7,6 +7,7 @@ import typer
 
 from connector import console
 from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen, instant
+from connector.pages.words import weeks as weeks_of
 
 
 def measure(
@@ -87,7 +88,7 @@ def _lines(figures: Reading[str, Any], *, on: bool) -> list[str]:
 def _plan_lines(plan: Reading[str, Any]) -> list[str]:
     if plan["contacts"] is None:
         return [str(plan["why"])]
-    weeks = "never at this pace" if plan["weeks"] is None else f"{plan['weeks']:.0f} weeks"
+    weeks = "never at this pace" if plan["weeks"] is None else weeks_of(plan["weeks"])
     lines = [
         f"To show a lift of {plan['lift']:.0%} on {plan['base_rate']:.1%}: {plan['contacts']:,} contacts, "
         f"{plan['in_holdout']:,} of them held out; with {plan['stock']:,} now and "

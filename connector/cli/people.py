@@ -68,12 +68,12 @@ def erase(
     from connector.jobs.erase import prepare
     from connector.jobs.run import open_run
 
-    with answering(json) as answer:
+    with answering(json) as answer, console.watching() as progress:
         address = _address(contact, email)
         settings = chosen(config, platform, mapping)
         if not yes and not sys.stdin.isatty():
             raise BadSetting("Erasing cannot be undone: say --yes, as there is no terminal to ask at.")
-        with open_run(settings, "erase") as run:
+        with open_run(settings, "erase", progress=progress) as run:
             erasure = prepare(run, contact, address)
             if not yes and not _sure(len(erasure.person.contact_ids), len(erasure.person.addresses)):
                 answer.result = {"run_id": run.id, "erased": False}
@@ -88,7 +88,8 @@ def erase(
 
 def _sure(contacts: int, addresses: int) -> bool:
     asked = f"Erase {contacts} contact record(s) and {addresses} address(es) for good?"
-    return bool(typer.confirm(asked, default=False, err=True))
+    with console.still():
+        return bool(typer.confirm(asked, default=False, err=True))
 
 
 def _address(contact: str | None, email: str | None) -> str | None:

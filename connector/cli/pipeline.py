@@ -223,6 +223,7 @@ def push(
             run.done(answer.result)
         print_preview(answer.result)
         console.synced(answer.result)
+        console.way_back(answer.result)
         answer.exit_code = 4 if answer.result["pushed"]["failed"] else 0
 
 
@@ -265,6 +266,7 @@ def sync(
             rejected = run.rejected()
         print_preview(answer.result)
         console.synced(answer.result)
+        console.way_back(answer.result)
         console.rejected(rejected)
         answer.exit_code = 4 if rejected or answer.result["pushed"]["failed"] else 0
 

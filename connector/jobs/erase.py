@@ -57,12 +57,15 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     person = erasure.person
     recover(run)
     _begin(run.folder, person)
+    run.progress("Clearing values on the platform", 0, None)
     cleared = _clear(run, person)
+    run.progress("Taking the person out of the mirror", 0, None)
     removed = remove(run, person)
     folders = [run.folder, *getattr(run.platform, "forget", lambda _: ())(person.contact_ids)]
     run.mirror.rewrite(run.platform.account())
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
     models = _drop_models(run, person)
+    run.progress("Searching what is left", 0, None)
     proof = _prove(run, person, folders)
     if not proof["traces"]:
         (run.folder / JOURNAL).unlink(missing_ok=True)
