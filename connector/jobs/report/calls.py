@@ -10,8 +10,8 @@ from connector.jobs.report.people import calls
 from connector.jobs.run import Run
 
 _COLUMNS = (
-    *("owner_id", "place", "contact_id", "name", "email", "company", "score", "grade", "probability", "send_hour"),
-    "reasons",
+    *("owner_id", "owner", "place", "contact_id", "name", "email", "company"),
+    *("score", "grade", "probability", "send_hour", "reasons"),
 )
 #: Beginnings that spreadsheets take for a formula; names and companies come from anyone who fills in a form.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
