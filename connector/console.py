@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column, Table
 from rich.text import Text
 
+from connector.pages.words import month as month_of
 from connector.pages.words import percent, plain, rule
 from connector.progress import Progress as Report
 
@@ -404,7 +405,7 @@ def _by_month(months: Sequence[Mapping[str, Any]]) -> None:
         return
     table = Table(*_numbers("Contacts as of", "Cases", "Reached the goal", "Foretold", "AUC", "Off by, points"))
     for month in months:
-        row = [month["month"], f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
+        row = [month_of(month["month"]), f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
         if month["tested"] and month["auc"]["value"] is not None:
             row += [
                 f"{month['mean_probability']:.1%}",

@@ -219,10 +219,10 @@ def _text(x: float, y: float, text: str, kind: str) -> Markup:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten; at least 1."""
+    """The next round number whose half is as round; at least 1."""
     size = 1.0
     while True:
-        for step in (1, 2, 5):
+        for step in (1, 2, 4, 6, 8) if size == 1 else (1, 2, 3, 4, 5, 6, 8):
             if value <= step * size:
                 return step * size
         size *= 10

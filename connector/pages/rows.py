@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
-from connector.pages.words import clock, decimal, percent, thousands
+from connector.pages.words import clock, decimal, month, percent, thousands
 from scoring.features.sql import spoken
 
 SCORE_LABELS = [str(5 * bar) for bar in range(20)]
@@ -37,7 +37,7 @@ def month_rows(months: Sequence[Json]) -> list[list[str]]:
     """Figures by month of the as-of instant; months that only taught have none of the model's."""
     out = []
     for one in months:
-        row = [str(one["month"]), thousands(one["rows"]), percent(one["base_rate"])]
+        row = [month(one["month"]), thousands(one["rows"]), percent(one["base_rate"])]
         if one["tested"] and one["auc"]["value"] is not None:
             row.append(percent(one["mean_probability"]))
             row += [decimal(one["auc"]["value"]), decimal(one["calibration_error"], 3)]

@@ -1,7 +1,7 @@
 """Figures and instants as people write them."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,6 +43,11 @@ def local(instant: str | datetime | None, zone: str) -> str:
     given = given if given.tzinfo is not None else given.replace(tzinfo=UTC)
     there = given.astimezone(ZoneInfo(zone))
     return f"{there.day} {there:%b %Y, %H:%M}"
+
+
+def month(text: str) -> str:
+    """2026-03 -> "Mar 2026"."""
+    return f"{date.fromisoformat(f'{text}-01'):%b %Y}"
 
 
 def clock(hour: float | None) -> str:
@@ -98,5 +103,19 @@ def rule(name: str) -> str:
 
 FILTERS: dict[str, Any] = {
     one.__name__: one
-    for one in (thousands, percent, decimal, interval, local, clock, reasons, plain, rule, platform, weeks, code)
+    for one in (
+        thousands,
+        percent,
+        decimal,
+        interval,
+        local,
+        month,
+        clock,
+        reasons,
+        plain,
+        rule,
+        platform,
+        weeks,
+        code,
+    )
 }

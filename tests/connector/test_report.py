@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from connector.jobs.report.trust import sentence, verdict
 from connector.pages import charts
 from connector.pages.rendering import report_page
 from connector.pages.rows import month_foretold, month_rates, times
-from connector.pages.words import code, platform, weeks
+from connector.pages.words import code, month, platform, weeks
 from tests.made_up import write_leads
 
 ROWS = 900
@@ -53,8 +54,8 @@ def _named(folder: Path) -> None:
         connection.execute("insert into store.cursors values ('owners', ?, null, now())", [names])
 
 
-def _run(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    environment = {"LEADLIGHT_STATE_DIR": str(folder / ".leadlight")}
+def _run(folder: Path, *arguments: str, state: Path | None = None) -> tuple[int, dict[str, Any]]:
+    environment = {"LEADLIGHT_STATE_DIR": str((state or folder) / ".leadlight")}
     given = [*arguments, "--platform", "files", "--mapping", str(folder / "mapping.toml"), "--json"]
     done = CliRunner().invoke(app, given, env=environment)
     return done.exit_code, json.loads(done.stdout)
@@ -101,6 +102,7 @@ def test_the_list_to_call_is_the_likeliest_of_grade_a_and_b(made: tuple[Path, di
         rows = list(csv.DictReader(file))
     assert 0 < len(rows) <= 20
     assert {row["grade"] for row in rows} <= {"A", "B"}
+    assert all(row["score"].isdigit() for row in rows)
     assert {(row["owner_id"], row["owner"]) for row in rows} == {("7", "Ada Lind")}
     assert "<summary>Ada Lind: " in (folder / "r.html").read_text(encoding="utf-8")
     assert [row["contact_id"] for row in rows] == [
@@ -215,3 +217,44 @@ def test_words_for_people() -> None:
     assert (weeks(26), weeks(2778)) == ("26 weeks", "2,778 weeks (53 years)")
     assert (platform("hubspot"), platform("files")) == ("HubSpot", "Your files")
     assert times(0.40228) == "× 1.5"
+    assert month("2026-03") == "Mar 2026"
+
+
+@pytest.mark.parametrize(
+    ("most", "top"), [(0, 1), (1, 1), (3, 4), (7, 8), (24, 30), (2710, 3000), (455, 500), (5001, 6000)]
+)
+def test_axes_end_at_round_numbers(most: float, top: float) -> None:
+    assert charts._round_up(most) == top
+
+
+@pytest.mark.parametrize(
+    ("contacts", "most"), [(5_000, 3_000_000), pytest.param(1_000_000, 6_000_000, marks=pytest.mark.soak)]
+)
+def test_its_size_hardly_grows_with_the_account(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path, contacts: int, most: int
+) -> None:
+    shutil.copytree(made[0] / ".leadlight", tmp_path / ".leadlight")
+    _many(tmp_path, contacts)
+    code, told = _run(made[0], "report", "--out", str(tmp_path / "r.html"), state=tmp_path)
+    assert code == 0
+    assert told["account"]["contacts"] == contacts
+    assert told["who"][0]["scored"] > contacts / 2
+    assert len(told["who"][0]["owners"]) == 20
+    assert all(len(one["calls"]) == min(20, one["leads"]) > 0 for one in told["who"][0]["owners"])
+    assert (tmp_path / "r.html").stat().st_size < most
+
+
+def _many(folder: Path, contacts: int) -> None:
+    """Repeat the contacts and what was computed for them, at forty owners."""
+    [path] = (folder / ".leadlight").glob("*/mirror.duckdb")
+    times = -(-contacts // ROWS)
+    with duckdb.connect(str(path)) as connection:
+        for table, more in (("contacts", ", 'o' || (i % 40) as owner_id"), ("predictions", "")):
+            connection.execute(
+                f"""create temp table kept as select t.* replace (t.contact_id || '-' || i as contact_id{more})
+                    from store.{table} t, range({times}) copies(i)
+                    order by cast(t.contact_id as bigint) + {ROWS} * i limit {contacts}"""
+            )
+            connection.execute(f"delete from store.{table}")
+            connection.execute(f"insert into store.{table} select * from kept")
+            connection.execute("drop table kept")

@@ -30,9 +30,13 @@ def write_calls(run: Run, path: Path) -> int:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, ("goal", *_COLUMNS), extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({name: _safe(row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
+    writer.writerows({name: _cell(name, row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
     keep(path, out.getvalue())
     return len(listed)
+
+
+def _cell(name: str, value: Any) -> Any:
+    return f"{value:.0f}" if name == "score" else _safe(value)
 
 
 def _safe(value: Any) -> Any:
