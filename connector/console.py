@@ -6,38 +6,127 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
 
+from connector.pages.words import month as month_of
+from connector.pages.words import percent, plain, rule
 from connector.progress import Progress as Report
 
 console = Console(stderr=True, highlight=False)
+#: Stages that stay in sight when they are done.
+_DONE_SHOWN = 4
+#: Displays on the terminal now; the innermost is last.
+_showing: list[Progress] = []
+
+
+class _Count(ProgressColumn):
+    """How much is done: "1,000 of 2,000", or "58,000" where the whole is not known."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed:
+            return Text("")
+        of = f" of {task.total:,.0f}" if task.total and not task.finished else ""
+        return Text(f"{task.completed:,.0f}{of}", style="progress.download", justify="right")
+
+
+class _Pace(ProgressColumn):
+    """How much a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not task.completed or not speed:
+            return Text("")
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+class _Time(ProgressColumn):
+    """What remains, where that can be told; else how long it has taken."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = None if task.finished else task.time_remaining
+        if left is not None:
+            return Text(f"{duration(left)} left", style="progress.remaining")
+        return Text(duration(task.finished_time or task.elapsed or 0), style="progress.elapsed")
+
+
+class _Bar(BarColumn):
+    """A bar for what has a known end; a spinner is enough for the rest."""
+
+    def render(self, task: Task) -> Any:
+        return Text("") if task.total is None else super().render(task)
 
 
 @contextmanager
 def watching() -> Iterator[Report]:
-    """A progress bar per stage on a terminal; nothing elsewhere."""
+    """Stages with counts, rates and remaining time on a terminal; nothing elsewhere."""
     bars = Progress(
-        SpinnerColumn(),
+        SpinnerColumn(finished_text="[green]✓[/]"),
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        _Bar(bar_width=24),
+        _Count(),
+        _Pace(),
+        _Time(),
         console=console,
         disable=not console.is_terminal,
         transient=True,
     )
-    stages: dict[str, Any] = {}
+    stages: dict[str, TaskID] = {}
+    at: list[str] = []
 
     def report(stage: str, done: int, total: int | None) -> None:
-        if stage not in stages:
-            for earlier in stages.values():
-                bars.stop_task(earlier)
-            stages[stage] = bars.add_task(escape(stage), total=total)
+        if at != [stage]:
+            if at:
+                _end(bars, stages[at[0]])
+            at[:] = [stage]
+            if stage in stages:
+                bars.remove_task(stages[stage])
+            stages[stage] = bars.add_task(escape(stage.replace("_", " ")), total=total)
         bars.update(stages[stage], completed=done, total=total)
 
     with bars:
-        yield report
+        _showing.append(bars)
+        try:
+            yield report
+        finally:
+            _showing.remove(bars)
+
+
+def _end(bars: Progress, stage: TaskID) -> None:
+    """Let a stage stand as done, or leave out of sight what had nothing to count or is long past."""
+    done = next(task.completed for task in bars.tasks if task.id == stage)
+    bars.update(stage, total=done or 1, completed=done or 1, visible=bool(done))
+    past = [task.id for task in bars.tasks if task.visible and task.finished]
+    for long_past in past[:-_DONE_SHOWN]:
+        bars.update(long_past, visible=False)
+
+
+@contextmanager
+def still() -> Iterator[None]:
+    """Nothing moves on the terminal: somebody is asked."""
+    bars = _showing[-1] if _showing else None
+    if bars is not None:
+        bars.stop()
+    try:
+        yield
+    finally:
+        if bars is not None:
+            bars.start()
+
+
+def duration(seconds: float) -> str:
+    """12.3 -> "12 s", 125 -> "2 min 5 s", 4800 -> "1 h 20 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def problem(kind: str, message: str) -> None:
@@ -62,14 +151,31 @@ def erased(result: Mapping[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """A line of prose."""
-    console.print(escape(text), soft_wrap=True)
+    """A line of prose; a terminal breaks it between words, under its own beginning."""
+    if not console.is_terminal:
+        console.print(escape(text), soft_wrap=True)
+        return
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        console.print(Padding(Text(words), (0, 0, 0, len(line) - len(words))))
+
+
+#: Tables by what a reader looks for first, and their names for people.
+_TABLES = {
+    "contacts": "contacts",
+    "companies": "companies",
+    "deals": "deals",
+    "events": "events",
+    "purchases": "purchases",
+    "property_history": "property changes",
+}
 
 
 def pulled(result: Mapping[str, Any]) -> None:
     rows = {name: count for name, count in result["pulled"].items() if count}
-    words = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(rows.items()))
-    say(f"Read {words}." if words else "Nothing new.")
+    ordered = [*(name for name in _TABLES if name in rows), *sorted(rows.keys() - _TABLES.keys())]
+    words = ", ".join(f"{rows[name]:,} {_TABLES.get(name, name.replace('_', ' '))}" for name in ordered)
+    say(f"Read {words}." if words else "Nothing new to read.")
     _streams_off(result)
 
 
@@ -95,7 +201,7 @@ def rejected(lines: list[str]) -> None:
 def gates(verdicts: Mapping[str, Mapping[str, Any]]) -> None:
     """The verdict on each prediction."""
     for key, verdict in verdicts.items():
-        name = key.replace("_", " ").capitalize()
+        name = plain(key).capitalize()
         if not verdict["ran"]:
             word = "[dim]did not run[/]"
         else:
@@ -116,12 +222,18 @@ def synced(result: Mapping[str, Any]) -> None:
         else f"{done['changed']:,} contacts changed ({done['values']:,} values), {done['unchanged']:,} unchanged, "
         f"{done['failed']:,} failed, {done['skipped']:,} gone"
     )
-    say(f"{outcome}; {result['api_calls']['total']:,} API calls in {result['seconds']:.0f} s.")
+    say(f"{outcome}; {result['api_calls']['total']:,} API calls in {duration(result['seconds'])}.")
     if done.get("held"):
         say(f"{done['held']:,} contacts are held back by a rollback: --resume writes them again.")
     if done.get("left"):
         say(f"{done['left']:,} contacts are left for the next run, the most worthy first.")
     _spread(result.get("budget"))
+
+
+def way_back(result: Mapping[str, Any]) -> None:
+    """How to undo what a run wrote."""
+    if result["pushed"]["changed"] and not result["dry_run"]:
+        say(f"To take it back: leadlight rollback {result['run_id']}")
 
 
 def approved(result: Mapping[str, Any]) -> None:
@@ -178,21 +290,41 @@ def diagnosed(result: Mapping[str, Any]) -> None:
     table = Table("", "Check", "Finding")
     for check in result["checks"]:
         remedy = f"\n[bold]→[/] {escape(check['remedy'])}" if check["remedy"] else ""
-        table.add_row(_SIGNS[check["state"]], escape(check["name"]), escape(check["detail"]) + remedy)
+        name = check["name"].replace("_", " ")
+        table.add_row(_SIGNS[check["state"]], escape(name), escape(check["detail"]) + remedy)
     console.print(table)
     for key, name in (("first_sync", "The first sync"), ("daily_sync", "A daily sync")):
         plan = result["plan"][key]
         if plan is not None and plan["calls"]:
-            more = f", and more for {', '.join(plan['not_counted'])}" if plan["not_counted"] else ""
-            say(f"{name} takes about {plan['calls']:,} calls, {plan['minutes']:,} minutes of calling{more}.")
+            more = f", and more for {_and(plan['not_counted'])}" if plan["not_counted"] else ""
+            said = "less than a minute" if plan["minutes"] < 1 else duration(60 * round(plan["minutes"]))
+            say(f"{name} takes about {plan['calls']:,} calls, {said} of calling{more}.")
     failed = [check["name"] for check in result["checks"] if check["state"] == "fail"]
     say(f"Not ready: {', '.join(failed)}." if failed else "Ready.")
 
 
+def _and(names: Sequence[str]) -> str:
+    words = [name.replace("_", " ") for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+_ACTIONS = {"add_options": "add options", "none": "stays as it is", "in_use": "in use", "absent": "not there"}
+_DONE = _ACTIONS | {
+    "create": "created",
+    "restore": "restored",
+    "repair": "repaired",
+    "add_options": "options added",
+    "archive": "archived",
+}
+
+
 def installed(result: Mapping[str, Any]) -> None:
-    table = Table("Property", "Action", "Detail")
+    detailed = any(entry["detail"] for entry in result["properties"])
+    table = Table("Property", "Action", *(["Detail"] if detailed else []))
+    words = _ACTIONS if result["dry_run"] else _DONE
     for entry in result["properties"]:
-        table.add_row(entry["name"], entry["action"].replace("_", " "), escape(entry["detail"]))
+        row = [entry["name"], words.get(entry["action"], entry["action"])]
+        table.add_row(*row, *([escape(entry["detail"])] if detailed else []))
     console.print(table)
 
 
@@ -233,9 +365,10 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> None:
             printer(figures)
 
 
-def interval(figure: Mapping[str, float], places: int = 3) -> str:
+def interval(figure: Mapping[str, float], places: int = 3, unit: str = "") -> str:
     """A figure with its 95% interval."""
-    return f"{figure['value']:.{places}f} ({figure['low']:.{places}f} to {figure['high']:.{places}f})"
+    low, high = (f"{figure[name]:.{places}f}{unit}" for name in ("low", "high"))
+    return f"{figure['value']:.{places}f}{unit} ({low} to {high})"
 
 
 _SPLITS = {
@@ -245,23 +378,28 @@ _SPLITS = {
 }
 
 
+def _numbers(first: str, *rest: str) -> list[Column]:
+    """Columns of a table: a name, then figures."""
+    return [Column(first), *(Column(name, justify="right") for name in rest)]
+
+
 def _lead_score(figures: Mapping[str, Any]) -> None:
     table = Table("Lead score", "AUC", "Lift in the top tenth", title=figures.get("goal"), title_justify="left")
     table.add_row(
-        f"[bold]Leadlight[/] ({figures['model'].replace('_', ' ')})",
+        f"[bold]Leadlight[/] ({plain(figures['model'])})",
         interval(figures["auc"]),
-        interval(figures["lift_top_decile"], 1),
+        interval(figures["lift_top_decile"], 1, "×"),
     )
     for name, baseline in figures["baselines"].items():
-        table.add_row(name.replace("_", " "), f"{baseline['auc']:.3f}", f"{baseline['lift_top_decile']:.1f}")
+        table.add_row(plain(name), f"{baseline['auc']:.3f}", f"{baseline['lift_top_decile']:.1f}×")
     console.print(table)
     say(
-        f"  {figures['rows']:,} rows, {figures['positives']:,} positive, {_SPLITS[figures['split']]}. "
-        f"Calibration error {figures['calibration_error']:.4f} (a perfect model of this size: up to "
-        f"{figures['calibration_limit']:.4f})."
+        f"  {figures['rows']:,} cases, {figures['positives']:,} reached the goal, {_SPLITS[figures['split']]}. "
+        f"Percentages off by {100 * figures['calibration_error']:.1f} points on average (a perfect model of this "
+        f"size: up to {100 * figures['calibration_limit']:.1f})."
     )
-    plain = figures["intervals"]
-    say(f"  Average precision {interval(plain['average_precision'])}, Brier score {interval(plain['brier'], 4)}.")
+    wide = figures["intervals"]
+    say(f"  Average precision {interval(wide['average_precision'])}, Brier score {interval(wide['brier'], 4)}.")
     for leak in figures["leaks"]:
         say(f"  Left out, {leak['action']}: {leak['property']}: {leak['why']}")
     _by_month(figures.get("by_month", ()))
@@ -271,14 +409,14 @@ def _by_month(months: Sequence[Mapping[str, Any]]) -> None:
     """How often the goal was reached by month, and how the model did in the months that tested it."""
     if len(months) < 2:
         return
-    table = Table("Contacts as of", "Rows", "Reached the goal", "Foretold", "AUC", "Calibration error")
+    table = Table(*_numbers("Contacts as of", "Cases", "Reached the goal", "Foretold", "AUC", "Off by, points"))
     for month in months:
-        row = [month["month"], f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
+        row = [month_of(month["month"]), f"{month['rows']:,}", f"{month['base_rate']:.1%}"]
         if month["tested"] and month["auc"]["value"] is not None:
             row += [
                 f"{month['mean_probability']:.1%}",
                 interval(month["auc"]),
-                f"{month['calibration_error']:.4f}",
+                f"{100 * month['calibration_error']:.1f}",
             ]
         else:
             row += ["taught", "", ""]
@@ -287,30 +425,27 @@ def _by_month(months: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _send_time(figures: Mapping[str, Any]) -> None:
-    table = Table("Send time", "Hit, best hour", "Hit, best three", "Bits per event")
+    table = Table(*_numbers("Send time", "In the best hour", "In the best three", "Bits per response"))
     rows = {"Leadlight": figures, **figures["baselines"]}
     for name, row in rows.items():
-        table.add_row(
-            name.replace("_", " "), _share(row["hit_top1"]), _share(row["hit_top3"]), f"{row['log_loss_bits']:.3f}"
-        )
+        table.add_row(rule(name), _share(row["hit_top1"]), _share(row["hit_top3"]), f"{row['log_loss_bits']:.3f}")
     console.print(table)
     say(
-        f"  {figures['contacts']:,} contacts with enough events, {figures['events']:,} events; "
+        f"  {figures['contacts']:,} contacts with enough responses, {figures['events']:,} later responses; "
         f"{figures['personal_share']:.0%} have an hour of their own."
     )
 
 
 def _share(figure: Any) -> str:
     if isinstance(figure, Mapping):
-        return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"
-    return f"{figure:.1%}"
+        return f"{percent(figure['value'])} ({percent(figure['low'])} to {percent(figure['high'])})"
+    return percent(figure)
 
 
 def _segments(figures: Mapping[str, Any]) -> None:
     valued = any(one["value"] is not None for one in figures["segments"])
-    table = Table(
-        "Segment", "Contacts", "Reached the goal", *(["Worth each"] if valued else []), "Best reached by"
-    )
+    worth_each = [Column("Worth each", justify="right")] if valued else []
+    table = Table(*_numbers("Segment", "Contacts", "Reached the goal"), *worth_each, "Best reached by")
     for one in figures["segments"]:
         rate = "" if one["conversion_rate"] is None else f"{one['conversion_rate']:.1%}"
         worth = "" if one["value"] is None else f"{one['value']:,.0f}"
@@ -334,7 +469,7 @@ def heading(text: str) -> None:
 def leads(rows: list[dict[str, Any]]) -> None:
     """The best leads with their reasons, as a marketer reads them."""
     for row in rows:
-        chance = f"{float(row['leadlight_probability']):.0%}"
+        chance = percent(float(row["leadlight_probability"]))
         who = escape(str(row["name"]))
         console.print(f"[bold]{row['leadlight_score']:>3} {row['leadlight_grade']}[/]  {who}, {chance} likely")
         for reason in (row["leadlight_reasons"] or "").split("; "):

@@ -322,6 +322,10 @@ class Wanted:
     lists: tuple[str, ...] = ()
 
 
+#: The stream of owners' names: its cursor holds `names`, owner id -> name, and it has no rows.
+OWNERS = "owners"
+
+
 class Platform(Protocol):
     """A marketing platform: where contacts come from and predictions go."""
 

@@ -158,8 +158,8 @@ def install(
 
         leadlight install
     """
-    with answering(json) as answer:
-        ended = perform(chosen(config, platform, None), "install", {"dry_run": dry_run})
+    with answering(json) as answer, console.watching() as progress:
+        ended = perform(chosen(config, platform, None), "install", {"dry_run": dry_run}, progress=progress)
         answer.result, answer.exit_code = ended.result, ended.exit_code
         console.installed(answer.result)
         if answer.result["conflicts"]:

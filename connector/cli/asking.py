@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from connector import console
 from connector.errors import BadSetting, Refused
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -24,7 +25,11 @@ def somebody_decides(what: str, *, yes: bool) -> None:
 def confirm(question: str, *, yes: bool) -> None:
     """Go on with `--yes`, or when a person says so. Raises Refused when not."""
     somebody_decides(question, yes=yes)
-    if not yes and not typer.confirm(question, default=False, err=True):
+    if yes:
+        return
+    with console.still():
+        agreed = typer.confirm(question, default=False, err=True)
+    if not agreed:
         raise Refused("You said no: nothing was written.")
 
 

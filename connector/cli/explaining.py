@@ -8,6 +8,7 @@ import typer
 from connector import console
 from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
 from connector.cli.performing import perform
+from connector.pages.words import local
 
 #: Reasons and changes that are printed; the JSON has all.
 _SHOWN = 8
@@ -40,7 +41,7 @@ def explain(
 
 
 def _printed(told: Keyed[str, Any]) -> None:
-    console.heading(f"Contact {told['contact_id']}, as of {told['as_of']} UTC")
+    console.heading(f"Contact {told['contact_id']}, as of {local(told['as_of'], 'UTC')} UTC")
     _score(told)
     for goal, further in told.get("further", {}).items():
         console.heading(f"Goal {goal}")
@@ -88,13 +89,13 @@ def _reasons(reasons: list[Keyed[str, Any]]) -> None:
 def _when_and_who(told: Keyed[str, Any]) -> None:
     time, segment = told["send_time"], told["segment"]
     if time is not None:
-        day = f", best on {time['weekday']}" if time["weekday"] else ""
+        day = f", best on {time['weekday'].capitalize()}" if time["weekday"] else ""
         console.say(
             f"\nBest time to send: {time['hour']:02d}:00 in the contact's own time{day} ({time['source']})."
         )
     if segment is not None:
         description = f": {segment['description']}" if segment["description"] else ""
-        size = f" ({segment['contacts']:,} contacts)" if segment["contacts"] else ""
+        size = f" ({segment['contacts']:,} contacts)" if segment["contacts"] and not description else ""
         console.say(f"Segment: {segment['name']}{size}{description}")
 
 

@@ -1,6 +1,7 @@
 """What was written, and taking it back: runs, rollback, approve."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +22,12 @@ from connector.cli.asking import Yes, confirm, somebody_decides
 from connector.cli.performing import perform
 from connector.errors import BadSetting
 from connector.jobs.ended import agreed
+from connector.pages.words import local
 
 #: Kept values, and entries of a run, that a table shows.
 _SHOWN = 20
+#: Columns of a terminal from which the start stands beside a run's id, which begins with it.
+_WIDE = 100
 
 
 def runs(
@@ -134,17 +138,25 @@ def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
             )
         console.console.print(log)
         return
-    run_column = Column("Run", no_wrap=True)
-    table = Table(run_column, "Command", "Who", "Status", "Contacts", "Values", "Failed", "Rolled back by")
+    wide = console.console.width >= _WIDE
+    failed = any(row["contacts"]["failed"] for row in result["runs"])
+    table = Table(
+        *(Column(name, no_wrap=True) for name in ("Run", *(["Started (UTC)"] if wide else []), "Command")),
+        *("Who", "Status"),
+        *(Column(name, justify="right") for name in ("Contacts", "Values", *(["Failed"] if failed else []))),
+    )
     for row in result["runs"]:
         counts = row["contacts"]
         table.add_row(
             row["run_id"],
+            *([local(row["started_at"], "UTC")] if wide else []),
             row["command"] or "",
             escape(row["who"] or ""),
-            row["status"],
-            *(f"{counts[key]:,}" if counts["planned"] else "" for key in ("written", "values", "failed")),
-            row["rolled_back_by"] or "",
+            f"{row['status']}, taken back" if row["rolled_back_by"] else row["status"],
+            *(
+                f"{counts[key]:,}" if counts["planned"] else "–"
+                for key in ("written", "values", *(["failed"] if failed else []))
+            ),
         )
     console.console.print(table)
     for plan in result["plans"]:
@@ -209,4 +221,5 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
 
 
 def _time(at: Any) -> str:
-    return str(at)[:19]
+    given = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+    return f"{local(given, 'UTC')}:{given:%S}"

@@ -8,6 +8,7 @@ import typer
 from connector import console
 from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
 from connector.cli.performing import perform
+from connector.pages.words import weeks as weeks_of
 
 
 def measure(
@@ -78,7 +79,7 @@ def _lines(figures: Reading[str, Any], *, on: bool) -> list[str]:
 def _plan_lines(plan: Reading[str, Any]) -> list[str]:
     if plan["contacts"] is None:
         return [str(plan["why"])]
-    weeks = "never comes together" if plan["weeks"] is None else f"takes {plan['weeks']:,.0f} weeks"
+    weeks = "never comes together" if plan["weeks"] is None else f"takes {weeks_of(plan['weeks'])}"
     pace = plan["contacts_per_week"]
     lines = [
         f"Without acting, {plan['base_rate']:.1%} reach the goal. To show a lift of {plan['lift']:.0%} on that, "

@@ -1,5 +1,6 @@
 """The versions of the models, and which one is in use."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
 from connector.cli.performing import perform
 from connector.errors import BadSetting
+from connector.pages.words import local
 
 
 def models(
@@ -55,11 +57,11 @@ def _listed(rows: list[dict[str, Any]]) -> None:
         return
     table = Table()
     table.add_column("Version", no_wrap=True)
-    for title in ("In use since", "Verdict", "Figures"):
+    for title in ("In use since (UTC)", "Verdict", "Figures"):
         table.add_column(title)
     for row in rows:
         verdict = {True: "passed", False: "refused", None: "unknown"}[row["passed"]]
-        used = (row["since"] or "yes") if row["in_use"] else ""
+        used = (local(row["since"], "UTC") if row["since"] else "yes") if row["in_use"] else ""
         name = row["version"] if row["goal"] == "default" else f"{row['version']} ({row['goal']})"
         table.add_row(escape(name), used, verdict, escape(_figures(row["figures"])))
     console.console.print(table)
@@ -68,10 +70,20 @@ def _listed(rows: list[dict[str, Any]]) -> None:
 def _figures(figures: dict[str, Any]) -> str:
     """The few that fit in a line."""
     words = []
-    for key in ("auc", "lift_top_decile", "calibration_error", "hit_top1", "k", "stability"):
+    for key, say in _WORDS.items():
         value = figures.get(key)
         if isinstance(value, dict):
             value = value.get("value")
         if value is not None:
-            words.append(f"{key.replace('_', ' ')} {value:.3g}")
+            words.append(say(value))
     return ", ".join(words)
+
+
+_WORDS: dict[str, Callable[[float], str]] = {
+    "auc": lambda value: f"AUC {value:.2f}",
+    "lift_top_decile": lambda value: f"lift {value:.1f}× in the top tenth",
+    "calibration_error": lambda value: f"percentages off by {100 * value:.1f} points",
+    "hit_top1": lambda value: f"{value:.0%} of responses in the best hour",
+    "k": lambda value: f"{value:.0f} groups",
+    "stability": lambda value: f"agreement {value:.2f} of 1",
+}

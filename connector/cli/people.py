@@ -62,12 +62,12 @@ def erase(
 
         leadlight erase --email - --yes --json < address.txt
     """
-    with answering(json) as answer:
+    with answering(json) as answer, console.watching() as progress:
         address = _address(contact, email)
         settings = chosen(config, platform, mapping)
         somebody_decides("Erasing cannot be undone.", yes=yes)
         params = {"contact": contact, "email": address}
-        ended = perform(settings, "erase", params, ask=agreed if yes else _sure)
+        ended = perform(settings, "erase", params, progress=progress, ask=agreed if yes else _sure)
         answer.result, answer.exit_code = ended.result, ended.exit_code
         if ended.status == "refused":
             return
@@ -76,7 +76,8 @@ def erase(
 
 def _sure(whom: dict[str, Any]) -> bool:
     asked = f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?"
-    return bool(typer.confirm(asked, default=False, err=True))
+    with console.still():
+        return bool(typer.confirm(asked, default=False, err=True))
 
 
 def _address(contact: str | None, email: str | None) -> str | None:

@@ -157,6 +157,7 @@ def push(
         answer.result, answer.exit_code = ended.result, ended.exit_code
         print_preview(answer.result)
         console.synced(answer.result)
+        console.way_back(answer.result)
 
 
 def sync(
@@ -192,6 +193,7 @@ def sync(
         answer.result, answer.exit_code = ended.result, ended.exit_code
         print_preview(answer.result)
         console.synced(answer.result)
+        console.way_back(answer.result)
         console.rejected(ended.rejected)
 
 

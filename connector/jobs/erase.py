@@ -67,7 +67,9 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     person = erasure.person
     recover(run)
     _begin(run.folder, person)
+    run.progress("Clearing values on the platform", 0, None)
     cleared = _clear(run, person)
+    run.progress("Taking the person out of the mirror", 0, None)
     removed = remove(run, person)
     taken = outside.take_out(run.folder, person)
     folders = [run.folder, *getattr(run.platform, "forget", lambda _: ())(person.contact_ids)]
@@ -77,6 +79,7 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     # last: the hint by which a platform asked for this is what starts it again if it is stopped
     if letters := _forget_letters(run.folder, person):
         removed["inbox"] = letters
+    run.progress("Searching what is left", 0, None)
     proof = _prove(run, person, folders)
     if not proof["traces"]:
         (run.folder / JOURNAL).unlink(missing_ok=True)

@@ -16,9 +16,11 @@ def install(run: Run, *, dry_run: bool = False) -> dict[str, Any]:
     changed: `conflicts` says how many.
     """
     wanted = run.properties()
+    run.progress("Looking at our properties", 0, None)
     plans = run.platform.install(wanted, dry_run=True, repair=True)
     conflicts = [plan for plan in plans if plan.action == "conflict"]
     if not dry_run and not conflicts:
+        run.progress("Creating what is missing", 0, None)
         plans = run.platform.install(wanted, dry_run=False, repair=True)
         conflicts = [plan for plan in plans if plan.action == "conflict"]
     return {

@@ -18,7 +18,8 @@ BIGGEST, SAMPLE = 10, 20
 def preview(run: Run, rows: pa.Table, wanted: Sequence[Property]) -> dict[str, Any]:
     """Counts by property, grade moves, the biggest score moves, a sample old -> new, calls needed.
 
-    `rows` is what would go into the ledger. The platform is only asked what properties it has.
+    `rows` is what would go into the ledger; `labels` are what people see of a category's values, by property. The
+    platform is only asked what properties it has.
     """
     with registered(run.mirror.connection, "_would_write", rows):
         contacts = _rows(run, "select count(distinct contact_id) as contacts from _would_write")[0]["contacts"]
@@ -27,6 +28,8 @@ def preview(run: Run, rows: pa.Table, wanted: Sequence[Property]) -> dict[str, A
             "grade_moves": {row["move"]: row["contacts"] for row in _rows(run, _grade_moves(run))},
             "biggest_moves": _rows(run, _biggest(run)),
             "sample": _sample(run),
+            "prefix": run.prefix,
+            "labels": {entry.name: dict(entry.options) for entry in wanted if entry.options},
             "calls": {"write": math.ceil(contacts / run.platform.batch_for(contacts))},
             "properties": {
                 plan.name: plan.action

@@ -11,6 +11,7 @@ from connector.jobs.push import PushOptions, push
 from connector.jobs.run import Run
 from connector.jobs.score import score
 from connector.jobs.sending import recover
+from connector.platform import Rationed
 
 
 def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
@@ -41,9 +42,14 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
 
 
 def spent(run: Run) -> dict[str, Any]:
-    """What the run cost."""
+    """What the run cost, and what it left of our share of the day's calls (null where none are counted)."""
     by_endpoint = run.calls()
     return {
-        "api_calls": {"total": sum(by_endpoint.values()), "by_endpoint": by_endpoint},
+        "api_calls": {
+            "total": sum(by_endpoint.values()),
+            "by_endpoint": by_endpoint,
+            "left_today": run.platform.calls_left(),
+            "a_day": run.platform.allowance().a_day if isinstance(run.platform, Rationed) else None,
+        },
         "seconds": round(time.monotonic() - run.started, 1),
     }

@@ -44,6 +44,7 @@ class Removal:
 def look(run: Run) -> Removal:
     """What an uninstall would do; reads the platform, writes nothing to it. Raises FixSetup where the platform
     has nothing to take away."""
+    run.progress("Looking at our properties", 0, None)
     removal = Removal(run, _platform(run).uninstall(run.all_properties(), dry_run=True))
     pull(run)
     removal.contacts, removal.values = _plan(run, _ours(removal))
@@ -64,6 +65,7 @@ def uninstall(removal: Removal) -> None:
         run.mirror.ledger.plan_writes(run.id, planned)
         send(run, removal.cleared)
     if not removal.cleared.failed:
+        run.progress("Archiving our properties", 0, None)
         removal.plans = _platform(run).uninstall(run.all_properties(), dry_run=False)
 
 

@@ -21,23 +21,25 @@ def bars(
     *,
     title: str,
     axis: str,
-    before: Sequence[float] | None = None,
+    before: Sequence[float | None] | None = None,
     every: int = 1,
+    unit: str = "",
 ) -> Markup:
     """Upright bars, with marks at what stood `before`; each `every`-th label is written."""
-    top = _round_up(max([*values, *(before or ()), 0]))
+    top = _round_up(max([*values, *(one for one in before or () if one is not None), 0]))
     step = _INNER_WIDTH / max(1, len(values))
-    parts = [_grid(top)]
+    parts = [_grid(top, unit)]
     for place, value in enumerate(values):
         x, height = _LEFT + place * step, _INNER_HEIGHT * value / top
-        said = escape(f"{labels[place]}: {value:,.0f}")
+        said = escape(f"{labels[place]}: {value:,.0f}{unit}")
         parts.append(
             Markup(
                 '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
             ).format(x + step * 0.1, _TOP + _INNER_HEIGHT - height, step * 0.8, height, said)
         )
-        if before is not None:
-            y = _TOP + _INNER_HEIGHT * (1 - before[place] / top)
+        mark = before[place] if before is not None else None
+        if mark is not None:
+            y = _TOP + _INNER_HEIGHT * (1 - mark / top)
             parts.append(
                 Markup('<line class="mark" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
                     x, x + step, y, y
@@ -47,7 +49,7 @@ def bars(
             parts.append(_text(x + step / 2, _HEIGHT - 22, labels[place], "tick middle"))
     parts.append(_text(_LEFT + _INNER_WIDTH / 2, _HEIGHT - 4, axis, "axis middle"))
     most = max(range(len(values)), key=lambda place: values[place]) if values else 0
-    told = f"Highest at {labels[most]}: {values[most]:,.0f}." if values else "No values."
+    told = f"Highest at {labels[most]}: {values[most]:,.0f}{unit}." if values else "No values."
     return _svg(title, told, parts)
 
 
@@ -180,7 +182,7 @@ def _svg(title: str, told: str, parts: Sequence[Markup], *, width: int = _WIDTH,
     ).format(width, height, f"{title}. {told}".strip(), title, told, body)
 
 
-def _grid(top: float) -> Markup:
+def _grid(top: float, unit: str = "") -> Markup:
     parts = []
     for share in (0, 0.5, 1):
         y = _TOP + _INNER_HEIGHT * (1 - share)
@@ -189,7 +191,7 @@ def _grid(top: float) -> Markup:
                 _LEFT, _WIDTH - _RIGHT, y, y
             )
         )
-        parts.append(_text(_LEFT - 6, y + 4, f"{top * share:,.0f}", "tick end"))
+        parts.append(_text(_LEFT - 6, y + 4, f"{top * share:,.0f}{unit}", "tick end"))
     return Markup("").join(parts)
 
 
@@ -217,10 +219,10 @@ def _text(x: float, y: float, text: str, kind: str) -> Markup:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten; at least 1."""
+    """The next round number whose half is as round; at least 1."""
     size = 1.0
     while True:
-        for step in (1, 2, 5):
+        for step in (1, 2, 4, 6, 8) if size == 1 else (1, 2, 3, 4, 5, 6, 8):
             if value <= step * size:
                 return step * size
         size *= 10

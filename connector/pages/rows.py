@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
-from connector.pages.words import clock, decimal, percent, thousands
+from connector.pages.words import clock, decimal, month, percent, thousands
 from scoring.features.sql import spoken
 
 SCORE_LABELS = [str(5 * bar) for bar in range(20)]
@@ -37,7 +37,7 @@ def month_rows(months: Sequence[Json]) -> list[list[str]]:
     """Figures by month of the as-of instant; months that only taught have none of the model's."""
     out = []
     for one in months:
-        row = [str(one["month"]), thousands(one["rows"]), percent(one["base_rate"])]
+        row = [month(one["month"]), thousands(one["rows"]), percent(one["base_rate"])]
         if one["tested"] and one["auc"]["value"] is not None:
             row.append(percent(one["mean_probability"]))
             row += [decimal(one["auc"]["value"]), decimal(one["calibration_error"], 3)]
@@ -79,6 +79,23 @@ def odds(log_odds: float) -> str:
     return f"moves the odds by a factor of {exp(log_odds):.2f}"
 
 
+def times(log_odds: float) -> str:
+    """What a value does to the odds: "× 1.4"."""
+    return f"× {exp(log_odds):.2g}"
+
+
+def month_rates(months: Sequence[Json]) -> list[float]:
+    """Percent that reached the goal."""
+    return [100 * one["base_rate"] for one in months]
+
+
+def month_foretold(months: Sequence[Json]) -> list[float | None]:
+    """Percent that was foretold; None for months that only taught."""
+    return [
+        100 * one["mean_probability"] if one["tested"] and "mean_probability" in one else None for one in months
+    ]
+
+
 def sentence(text: str) -> str:
     """With a capital first letter, the rest as it is."""
     return text[:1].upper() + text[1:]
@@ -107,6 +124,6 @@ FILTERS: dict[str, Any] = {
     one.__name__: one
     for one in (
         *(gain_rows, calibration_rows, month_rows, distribution_rows, hour_rows, answer_rates),
-        *(moved_contacts, lacking, odds, sentence, driver_value, driver_rows),
+        *(moved_contacts, lacking, odds, times, sentence, month_rates, month_foretold, driver_value, driver_rows),
     )
 }

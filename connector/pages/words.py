@@ -1,9 +1,11 @@
 """Figures and instants as people write them."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
 
 
 def thousands(value: float | None) -> str:
@@ -43,6 +45,11 @@ def local(instant: str | datetime | None, zone: str) -> str:
     return f"{there.day} {there:%b %Y, %H:%M}"
 
 
+def month(text: str) -> str:
+    """2026-03 -> "Mar 2026"."""
+    return f"{date.fromisoformat(f'{text}-01'):%b %Y}"
+
+
 def clock(hour: float | None) -> str:
     """6 -> "06:00"."""
     return "–" if hour is None else f"{int(hour):02d}:00"
@@ -55,11 +62,60 @@ def reasons(text: str | None) -> list[tuple[str, str]]:
     return [(kinds[part[:2]], part[2:]) if part[:2] in kinds else ("note", part) for part in parts]
 
 
+_PLATFORMS = {"hubspot": "HubSpot", "salesforce": "Salesforce", "files": "Your files"}
+
+
+def platform(name: str) -> str:
+    """A platform's name as it writes itself."""
+    return _PLATFORMS.get(name, name)
+
+
+def weeks(number: float) -> str:
+    """26 -> "26 weeks", 2778 -> "2,778 weeks (53 years)"."""
+    return f"{number:,.0f} weeks" if number < 104 else f"{number:,.0f} weeks ({number / 52.18:,.0f} years)"
+
+
+def code(text: str) -> Markup:
+    """Commands between backticks, set apart; the rest is escaped."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def plain(name: str) -> str:
     """A name of the program's as words: "logistic_regression" -> "logistic regression"."""
     return name.replace("_", " ")
 
 
+#: What the rules beside a send time are, in words.
+RULES = {
+    "global": "everyone's hours",
+    "personal_histogram": "the contact's raw counts",
+    "default": "everyone's hours, corrected for mails sent",
+}
+
+
+def rule(name: str) -> str:
+    return RULES.get(name, plain(name))
+
+
 FILTERS: dict[str, Any] = {
-    one.__name__: one for one in (thousands, percent, decimal, interval, local, clock, reasons, plain)
+    one.__name__: one
+    for one in (
+        thousands,
+        percent,
+        decimal,
+        interval,
+        local,
+        month,
+        clock,
+        reasons,
+        plain,
+        rule,
+        platform,
+        weeks,
+        code,
+    )
 }

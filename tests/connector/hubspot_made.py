@@ -99,6 +99,7 @@ class MadeHubSpot:
             self.answer(f"POST /crm/associations/{V}/{name}/companies/batch/read", nothing)
         self.found([])
         self.answer("GET /email/public/v1/events", {"hasMore": False, "events": []})
+        self.answer(f"GET /crm/owners/{V}", nothing)
         self.answer("GET /marketing/v3/forms", nothing)
         self.answer(f"GET /events/event-occurrences/{V}", nothing)
 

@@ -92,6 +92,7 @@ OPTIONAL = {
     "content": "read email_events",
     "forms": "read form_submissions",
     "sales-email-read": "read emails",
+    "crm.objects.owners.read": "read owners",
 }
 
 

@@ -23,14 +23,14 @@ def test_everything_is_read_in_pages_and_written_in_batches() -> None:
     plan = costing.first(size, PAGES, PACE)
     # contacts: three to choose properties and count, a sample of 300, and 101 pages
     assert parts(plan) == {
-        "set-up": 16,
+        "set-up": 17,
         "contacts": 3 + 3 + 101,
         "companies": 3,
         "deals": 1 + 2,
         "calls": 1,
         "writing": 101,
     }
-    assert plan.calls == 16 + 107 + 3 + 3 + 1 + 101
+    assert plan.calls == 17 + 107 + 3 + 3 + 1 + 101
 
 
 def test_history_halves_the_pages_and_long_lists_of_properties_read_twice() -> None:
@@ -46,7 +46,7 @@ def test_a_day_later_only_what_changed_counts() -> None:
     size = Size(total, {"contacts": 450, "deals": 0, "calls": 201}, {"email_events": 2})
     plan = costing.daily(size, PAGES, PACE)
     assert parts(plan) == {
-        "set-up": 3,
+        "set-up": 4,
         "contacts": 3 + 1 + 2,
         "deals": 1 + 2,
         "calls": 2 + 1,

@@ -8,6 +8,7 @@ from typing import Any
 
 from connector.jobs.measure import measure
 from connector.jobs.readiness import examine
+from connector.jobs.report.companies import companies
 from connector.jobs.report.groups import groups
 from connector.jobs.report.hours import hours
 from connector.jobs.report.people import Scores, people
@@ -31,7 +32,11 @@ def report(run: Run) -> dict[str, Any]:
     judged = trust(run, models, ready.lacks)
     run.progress("Looking at contacts", 0, None)
     scores = Scores.read(run)
-    who = [people(run, scores, task) for task, _ in models.values() if task.predictor.name == "lead_score"]
+    who = [
+        {**people(run, scores, task), "companies": companies(run, task)}
+        for task, _ in models.values()
+        if task.predictor.name == "lead_score"
+    ]
     run.progress("Looking at hours and segments", 0, None)
     when = hours(run, models)
     segments = groups(run, scores, models)

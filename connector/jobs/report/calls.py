@@ -8,8 +8,8 @@ from connector.jobs.report.people import calls
 from connector.jobs.run import Run
 
 _COLUMNS = (
-    *("owner_id", "place", "contact_id", "name", "email", "company", "score", "grade", "probability", "send_hour"),
-    "reasons",
+    *("owner_id", "owner", "place", "contact_id", "name", "email", "company"),
+    *("score", "grade", "probability", "send_hour", "reasons"),
 )
 #: Beginnings that spreadsheets take for a formula; names and companies come from anyone who fills in a form.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -28,8 +28,12 @@ def calls_csv(run: Run) -> tuple[str, int]:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, ("goal", *_COLUMNS), extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({name: _safe(row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
+    writer.writerows({name: _cell(name, row[name]) for name in ("goal", *_COLUMNS)} for row in listed)
     return out.getvalue(), len(listed)
+
+
+def _cell(name: str, value: Any) -> Any:
+    return f"{value:.0f}" if name == "score" else _safe(value)
 
 
 def _safe(value: Any) -> Any:

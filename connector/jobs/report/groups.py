@@ -38,7 +38,7 @@ def groups(run: Run, scores: Scores, models: Mapping[str, tuple[Task, Model]]) -
     segment = task.names(run.settings.prefix)["leadlight_segment"]
     now, stood = quoted(f"now_{segment}"), quoted(f"stood_{segment}")
     labels = {str(key): str(label) for key, label in model.meta.get("options", ())}
-    descriptions: Any = model.meta.get("descriptions", {})
+    told = {one["id"]: one for one in model.meta["evaluation"].get("segments", ())}
     apart = _apart(run, now)
     rows = run.mirror.connection.execute(_worth(run, task, now)).fetchall()
     moved = first(
@@ -50,7 +50,7 @@ def groups(run: Run, scores: Scores, models: Mapping[str, tuple[Task, Model]]) -
             {
                 "id": ident,
                 "name": labels.get(ident, ident),
-                "description": descriptions.get(ident),
+                "reached_by": told.get(ident, {}).get("reached_by"),
                 "contacts": int(contacts),
                 "share": contacts / everyone,
                 "converted": converted / contacts,

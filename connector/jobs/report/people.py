@@ -10,10 +10,11 @@ from connector.jobs.run import Run, Task
 from connector.mirror.ledger import SETTLES
 from connector.mirror.sql import first
 from connector.mirror.views import texts
+from connector.platform import OWNERS
 from scoring.engine import literal, quoted
 
 #: Leads and moves that are shown; leads an owner is to call, owners on the page.
-TOP, MOVED, CALLS, OWNERS = 20, 12, 20, 20
+TOP, MOVED, CALLS, OWNERS_SHOWN = 20, 12, 20, 20
 #: Width of a bar of the distribution, in points.
 BAR = 5
 #: Grades that one acts on.
@@ -94,8 +95,9 @@ def people(run: Run, scores: Scores, task: Task) -> dict[str, Any]:
 
 def calls(run: Run, task: Task) -> list[dict[str, Any]]:
     """Every owner's leads to call, the likeliest first; expects `reported`."""
-    names = task.names(run.settings.prefix)
-    return _leads(run, names, f"qualify place <= {CALLS} order by owner_id nulls last, place", acting=True)
+    names, named = task.names(run.settings.prefix), owner_names(run)
+    rows = _leads(run, names, f"qualify place <= {CALLS} order by owner_id nulls last, place", acting=True)
+    return [{**row, "owner": named.get(row["owner_id"])} for row in rows]
 
 
 def _held(run: Run, task: Task) -> int:
@@ -213,10 +215,18 @@ def _owners(run: Run, names: dict[str, str]) -> list[dict[str, Any]]:
         from reported r join store.contacts c using (contact_id)
         where {grade} in ({", ".join(map(literal, _ACT))})
               and r.contact_id not in (select contact_id from kept_back)
-        group by c.owner_id order by expected desc, c.owner_id limit {OWNERS}
+        group by c.owner_id order by expected desc, c.owner_id limit {OWNERS_SHOWN}
         """,
     )
-    return [{**row, "calls": listed.get(row["owner_id"], [])} for row in totals]
+    named = owner_names(run)
+    return [
+        {**row, "owner": named.get(row["owner_id"]), "calls": listed.get(row["owner_id"], [])} for row in totals
+    ]
+
+
+def owner_names(run: Run) -> dict[str, str]:
+    """Owner id -> name, as far as the platform tells."""
+    return dict((run.mirror.known.cursor(OWNERS) or {}).get("names", {}))
 
 
 def _rows(run: Run, query: str) -> list[dict[str, Any]]:

@@ -63,8 +63,8 @@ def sentence(predictor: str, gate: Mapping[str, Any], evaluation: Mapping[str, A
         lift = evaluation["lift_top_decile"]
         return (
             f"Among the tenth of contacts it ranks highest, {lift['value']:.1f} times as many reach the goal "
-            f"({evaluation['goal']}) as on average (95% sure: {lift['low']:.1f} to {lift['high']:.1f} times). "
-            "Its percentages are off by "
+            f"({evaluation['goal']}) as on average (95% sure: {lift['low']:.1f} to {lift['high']:.1f} times)"
+            f"{_beside(evaluation['baselines'])}. Its percentages are off by "
             f"{100 * evaluation['calibration_error']:.1f} points on average. Measured on {evaluation['tested']:,} "
             f"cases, {_SPLITS.get(evaluation['split'], 'left out')}."
         )
@@ -83,6 +83,20 @@ def sentence(predictor: str, gate: Mapping[str, Any], evaluation: Mapping[str, A
     return "All gates passed."
 
 
+#: What the plain rules are, for somebody who has to imagine them.
+_RULES = {"recency": "calling whoever was active last", "present_score": "the score in use so far"}
+
+
+def _beside(baselines: Mapping[str, Mapping[str, Any]]) -> str:
+    """How far the best plain rule comes; nothing where there is none but chance."""
+    rules = {name: one["lift_top_decile"] for name, one in baselines.items() if name in _RULES}
+    known = {name: lift for name, lift in rules.items() if lift is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    return f"; {_RULES[best]} comes to {known[best]:.1f} times"
+
+
 def verdict(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Whether to publish: `publish` is yes, partly, no or nothing, `headline` says it in words."""
     first = [one for one in judged if ":" not in one["key"]]
@@ -94,7 +108,7 @@ def verdict(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not good:
         return {"publish": "no", "headline": f"Do not publish yet: {_and(bad)} did not pass."}
     if not bad and not off:
-        return {"publish": "yes", "headline": "Yes, publish: every prediction passed its gates."}
+        return {"publish": "yes", "headline": "Yes, publish: every prediction passed its tests."}
     rest = [f"{_and(bad)} did not pass"] if bad else []
     rest += [f"{_and(off)} had no input"] if off else []
     return {"publish": "partly", "headline": f"Publish {_and(good)} only: {'; '.join(rest)}."}

@@ -10,12 +10,13 @@ RUNS = 20
 
 
 def written(run: Run) -> dict[str, Any]:
-    """`runs` as `leadlight runs` lists them, with their API calls; open `plans`; calls by endpoint of the last."""
+    """`runs` as `leadlight runs` lists them, with their API calls; open `plans`; of the last that made
+    calls: calls by endpoint, and the `budget` of our share of a day's calls (null where none are counted)."""
     mirror = run.mirror
     listed = history.runs(mirror, RUNS)
     results = {row["run_id"]: row["result"] or {} for row in mirror.runs(RUNS)}
     spent = {name: result.get("api_calls") or {} for name, result in results.items()}
-    last = next((calls for calls in spent.values() if calls), {})
+    last = next((calls for calls in spent.values() if calls.get("total")), {})
     return {
         "runs": [
             {
@@ -35,5 +36,6 @@ def written(run: Run) -> dict[str, Any]:
             for plan in listed["plans"]
             if plan["status"] == "open"
         ],
+        "budget": {name: last.get(name) for name in ("total", "left_today", "a_day")},
         "calls": dict(sorted(last.get("by_endpoint", {}).items(), key=lambda item: -item[1])),
     }

@@ -49,7 +49,7 @@ class Pace:
 
 def first(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
     """The first sync: everything is read, everyone may be written."""
-    parts = [Cost("set-up", 3 + size.installing)]
+    parts = [Cost("set-up", 4 + size.installing)]
     if CONTACTS in size.total:
         count = size.total[CONTACTS]
         parts.append(Cost(CONTACTS, 3 + _calls(min(count, _SAMPLE), pages["batch"]) + _listed(size, pages), count))
@@ -72,7 +72,7 @@ def first(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
 
 def daily(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
     """A sync a day later, if as much changes as in the last 24 hours: what changed is read and written."""
-    parts = [Cost("set-up", 3)]
+    parts = [Cost("set-up", 4)]
     searches = 1
     for name in (CONTACTS, COMPANIES, DEALS):
         if name not in size.total:

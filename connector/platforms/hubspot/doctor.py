@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from connector.budgets import Budgets
 from connector.errors import BadCredentials, MissingScope, PlatformDown, PlatformRefused
 from connector.platform import Check, Diagnosis, Wanted
-from connector.platforms.hubspot import costing, definitions, install, lists, page_views, words
+from connector.platforms.hubspot import costing, definitions, install, lists, owners, page_views, words
 from connector.platforms.hubspot.activities import ACTIVITIES
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
@@ -119,6 +119,7 @@ class Examination:
         if costing.CONTACTS in self.size.total:
             self._try_list(wanted, known)
         self._try("read deal_pipelines", self._pipelines)
+        self._try("read owners", self._owners)
         self._try("read email_events", self._email_events)
         self._try("read form_submissions", self._forms)
         self._try("read page_views", self._page_views, plan="a Marketing Hub Enterprise plan")
@@ -154,6 +155,9 @@ class Examination:
     def _pipelines(self) -> str:
         found = self.api.call(paths.PIPELINES, costing.DEALS).body.get("results") or ()
         return f"Pipelines: {len(found):,}."
+
+    def _owners(self) -> str:
+        return f"Names of owners: {len(owners.names(self.api)):,}."
 
     def _email_events(self) -> str:
         limit = self.api.sizes["email_events"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from connector.errors import MissingScope
-from connector.platform import Page, StreamOff
+from connector.platform import OWNERS, Page, StreamOff
 from connector.platforms.hubspot import (
     activities,
     companies_deals,
@@ -13,6 +13,7 @@ from connector.platforms.hubspot import (
     forms,
     gone,
     lists,
+    owners,
     page_views,
 )
 from connector.platforms.hubspot.activities import ACTIVITIES
@@ -32,6 +33,7 @@ def pull(reading: Reading) -> Iterator[Page | StreamOff]:
     if not first:
         yield from gone.count_off(reading)
     yield from optional(lists.STREAM, lists.pull(reading))
+    yield from optional(OWNERS, owners.pull(reading))
     if "companies" in reading.definitions:
         yield companies_deals.choose_company_properties(reading)
         yield from optional("companies", companies_deals.pull_companies(reading))

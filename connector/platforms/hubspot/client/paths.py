@@ -46,6 +46,7 @@ ASSOCIATIONS = Endpoint(
 )
 OCCURRENCES = Endpoint("GET", "/events/event-occurrences/{version}", "Marketing Hub Enterprise")
 MEMBERSHIPS = Endpoint("GET", "/crm/lists/{version}/{list}/memberships", "crm.lists.read")
+OWNERS = Endpoint("GET", "/crm/owners/{version}", "crm.objects.owners.read")
 
 EMAIL_EVENTS = Endpoint("GET", "/email/public/v1/events", "content")
 FORMS = Endpoint("GET", "/marketing/v3/forms", "forms")
@@ -68,6 +69,7 @@ ENDPOINTS = (
     ASSOCIATIONS,
     OCCURRENCES,
     MEMBERSHIPS,
+    OWNERS,
     EMAIL_EVENTS,
     FORMS,
     SUBMISSIONS,
