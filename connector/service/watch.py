@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.types import ASGIApp
 
+from connector.errors import FixSetup, LeadlightError
 from connector.inbox import connect, figures
 from connector.jobs.ended import Ended
 from connector.platform import Hint
@@ -84,6 +85,11 @@ class Watch:
                 "ms": round(sum(result["milliseconds"].values())),
             },
         )
+
+    def ails(self, trouble: LeadlightError) -> None:
+        """Rescoring cannot go on: what a person has to mend is told to one."""
+        if isinstance(trouble, FixSetup):
+            self._alerts.send("failed", "rescoring", [str(trouble)], trouble="rescoring")
 
     def polled(self, result: Mapping[str, Any]) -> None:
         """A light poll was done."""

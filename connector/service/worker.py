@@ -59,6 +59,8 @@ class Worker:
         self._let_in_from = 0.0
         self._poll_since: float | None = None
         self._changes = 0
+        #: Turns in a row that failed for a reason that nobody foresaw.
+        self._failures = 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -105,7 +107,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it is at work or ready to be."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and self._failures < 3
 
     @property
     def at_work(self) -> Ticket | None:
@@ -142,12 +144,18 @@ class Worker:
         while not self._stopping:
             try:
                 self._turn()
+                self._failures = 0
             except Exception as error:  # noqa: BLE001 - the worker outlives whatever befalls one turn
+                self._failures += 1
                 log.error("%s at %s", type(error).__name__, where(error))
                 self._tire()
-        self._end_rescoring()
+                time.sleep(min(1.0, 0.1 * self._failures))
         for ticket in self._orders:
             ticket.ended.set_result(ended_by(Stopped("The service is stopping: give the order again.")))
+        try:
+            self._end_rescoring()
+        except Exception as error:  # noqa: BLE001 - the run then stands as one that was killed
+            log.error("%s at %s", type(error).__name__, where(error))
 
     def _turn(self) -> None:
         order = self._next_order()
@@ -187,24 +195,25 @@ class Worker:
         with self._wake:
             self._at_work = ticket
         ticket.begun_at = now()
-        self._journal.keep([order, *self._later])
-        self._watch.began(order)
+        outcome = ended_by(Stopped("It was not begun."))
         try:
+            self._journal.keep([order, *self._later])
+            self._watch.began(order)
             outcome = self._do(ticket)
+            if outcome.kind != "Stopped":
+                self._try_again(order, outcome)
+                self._journal.keep(self._later)
+            self._watch.ended(order, outcome)
+        except Exception as error:
+            outcome = ended_by(error)
+            raise
         finally:
             self._changes += 1
             with self._wake:
                 self._at_work, self._last = None, ticket
+            ticket.ended.set_result(outcome)
             if self._inbox is not None:
                 self._inbox.release()
-        stopped = outcome.kind == "Stopped"
-        if not stopped:
-            self._try_again(order, outcome)
-            self._journal.keep(self._later)
-        try:
-            self._watch.ended(order, outcome)
-        finally:
-            ticket.ended.set_result(outcome)
 
     def _do(self, ticket: Ticket) -> Ended:
         order, state = ticket.order, self._state
@@ -286,6 +295,7 @@ class Worker:
                 result = self._rescoring.hints(hints)
         except (TryLater, FixSetup) as trouble:
             # not the records' fault: they stay as they are
+            self._watch.ails(trouble)
             self._tire(trouble)
             return False
         except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on

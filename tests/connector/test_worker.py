@@ -41,6 +41,9 @@ class Watched:
     def rescored(self, hints: Sequence[Hint], result: Any) -> None:
         self.told.append(("rescored", sorted(hint.object_id for hint in hints)))
 
+    def ails(self, trouble: Exception) -> None:
+        self.told.append(("ails", type(trouble).__name__))
+
     def polled(self, result: Any) -> None:
         self.told.append(("polled", result))
 
