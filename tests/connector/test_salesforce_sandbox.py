@@ -334,6 +334,7 @@ def test_a_market_is_read_whole_and_doctor_finds_all_of_it(start: Callable[..., 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_a_hundred_thousand_leads_take_as_few_calls_as_there_are(
     start: Callable[..., Account], tmp_path: Path
 ) -> None:
