@@ -15,6 +15,8 @@ from scoring.learning.coding import Coding, Flags, Floats, Ints
 FOR, AGAINST = 3, 2
 #: Log-odds below which a reason is not worth a reader's time: a tenth more or less in the odds.
 LEAST = 0.1
+#: Characters of a reason.
+LONGEST = 160
 NOTHING = "No single reason stands out"
 _NONE = -1
 
@@ -102,8 +104,17 @@ def phrased(coding: Coding, position: int, values: Floats) -> pa.Array:
 
 def _sentence(coding: Coding, feature: Feature, value: float) -> str | None:
     if np.isnan(value):
-        return feature.phrase_none
-    return feature.sentence(coding.levels[feature.name][int(value)] if feature.kind == "category" else value)
+        said = feature.phrase_none
+    else:
+        said = feature.sentence(coding.levels[feature.name][int(value)] if feature.kind == "category" else value)
+    return None if said is None else _one_line(said)
+
+
+def _one_line(said: str) -> str:
+    """A phrase as it may stand among others: labels and values are people's, of any length, and the semicolon is
+    what parts reasons from each other."""
+    plain = " ".join(said.replace(";", ",").split())
+    return plain if len(plain) <= LONGEST else plain[: LONGEST - 1].rstrip() + "…"
 
 
 def _legible(feature: Feature, values: Floats) -> Floats:

@@ -6,7 +6,7 @@ none of the tables made here; the user's filters say who else is not (`scoring.e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -74,19 +74,45 @@ def eligible(context: Context, into: str = "eligible", only: str | None = None) 
 
     Who has reached a goal that happens once is left out. `only` names a table of contact_ids.
     """
-    goal = context.goal
     _live(context, only, context.options.write)
+    return _now(context, into, _done(context))
+
+
+def _done(context: Context) -> str:
+    """SQL: who has reached a goal that happens once, and so gets no lead score any more."""
+    goal = context.goal
     if not goal.once:
-        done = "select contact_id from contacts where false"
-    elif goal.in_time:
-        done = (
+        return "select contact_id from contacts where false"
+    if goal.in_time:
+        return (
             f"select contact_id from ({reached(context.engine, goal)}) r "
             f"where happened_at is null or happened_at <= {_timestamp(context.as_of)}"
         )
-    else:
-        text = goal_text(context.engine, goal)
-        done = f"select c.contact_id from contacts c where {text} = {literal(str(goal.equals))}"
-    return _now(context, into, done)
+    text = goal_text(context.engine, goal)
+    return f"select c.contact_id from contacts c where {text} = {literal(str(goal.equals))}"
+
+
+def why_left_out(context: Context, contact_id: str) -> str:
+    """Why a contact is not among the `eligible`, in words; of several reasons the one that people decided."""
+    engine, consent, chosen = context.engine, context.options.consent, context.options.write
+    unasked = replace(consent, opt_in=False)
+    after = f"select contact_id from contacts where created_at > {_timestamp(context.as_of)}"
+    reasons = [
+        (eligibility.objectors(engine, unasked), "The person objects to profiling."),
+        (eligibility.objectors(engine, consent), "The person has not agreed to profiling."),
+        (after, f"The contact was not known yet on {context.as_of:%Y-%m-%d %H:%M} UTC."),
+        (_done(context), f"The contact has reached the goal already ({context.goal.words})."),
+    ]
+    if chosen:
+        outside = (
+            f"select c.contact_id from contacts c where not coalesce({eligibility.present(engine, chosen)}, false)"
+        )
+        reasons.append((outside, "The filters that say whom to write to leave the contact out."))
+    for query, words in reasons:
+        found = f"select count(*) from ({query}) q where contact_id = {literal(contact_id)}"
+        if _number(engine, found):
+            return words
+    return "The contact is left out of scoring."
 
 
 def population(

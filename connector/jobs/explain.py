@@ -7,8 +7,8 @@ from connector.jobs.run import Run, Task
 from connector.jobs.train import gate_json, standing_model
 from scoring.contacts.history import history
 from scoring.contacts.story import story
-from scoring.engine import quoted
 from scoring.predictors.base import Model
+from scoring.snapshots import why_left_out
 
 _CONTACT = "explained_contact"
 
@@ -78,7 +78,7 @@ def _said(run: Run, task: Task, model: Model, contact_id: str) -> dict[str, Any]
         found = story(context, model, contact_id) if rows else None
         return {
             **{name: values.get(name) for name in ("score", "grade", "probability", "confidence")},
-            "why_no_score": None if rows else _why_none(run, task, contact_id),
+            "why_no_score": None if rows else why_left_out(context, contact_id),
             "goal": task.goal.words,
             "horizon_days": task.goal.horizon_days if task.goal.in_time else None,
             "short_reasons": values.get("reasons"),
@@ -106,20 +106,3 @@ def _said(run: Run, task: Task, model: Model, contact_id: str) -> dict[str, Any]
             **beside,
         }
     }
-
-
-def _why_none(run: Run, task: Task, contact_id: str) -> str:
-    """Why a contact has no lead score."""
-    denied = run.mirror.connection.execute(
-        "select 1 from consents where contact_id = ? and purpose = 'profiling' and status = 'denied'", [contact_id]
-    ).fetchall()
-    if denied:
-        return "The person objects to profiling."
-    created = run.mirror.connection.execute(
-        f"select 1 from {quoted('contacts')} where contact_id = ? and created_at > ?", [contact_id, run.as_of]
-    ).fetchall()
-    if created:
-        return f"The contact was not known yet on {run.as_of:%Y-%m-%d %H:%M} UTC."
-    if task.goal.once:
-        return f"The contact has reached the goal already ({task.goal.words})."
-    return "The contact is left out of scoring."

@@ -103,7 +103,7 @@ def _offered(context: Context) -> list[Source]:
 
 def _defined(table: str, column: str, sql_type: str, definition: Mapping[str, object]) -> Source:
     name = str(definition.get("property") or column.removeprefix("p_"))
-    label = str(definition.get("label") or name)
+    label = str(definition.get("label") or "").strip() or name
     kind = definition.get("type") or _TYPE_OF_SQL.get(sql_type, "category")
     options = _option_labels(definition.get("options"))
     return Source(
@@ -142,7 +142,8 @@ def _option_labels(options: object) -> tuple[tuple[str, str], ...]:
         return ()
     try:
         given = json.loads(str(options))
-        return tuple((str(o["value"]), str(o["label"])) for o in given if o.get("label") not in (None, o["value"]))
+        pairs = [(str(o["value"]), str(o.get("label") or "").strip()) for o in given]
+        return tuple((value, label) for value, label in pairs if label not in ("", value))
     except (ValueError, TypeError, KeyError):
         return ()
 

@@ -58,8 +58,9 @@ class Tables:
 
         def fill(at: int) -> None:
             some = slice(at, at + _ROWS)
+            columns = np.ascontiguousarray(values[some].T)
             for tree in self.trees:
-                _add(tree, np.ascontiguousarray(values[some].T), out[:, some])
+                _add(tree, columns, out[:, some])
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(fill, range(0, len(values), _ROWS)))

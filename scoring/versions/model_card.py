@@ -25,6 +25,11 @@ _PLAIN = {
     "average": "average of all candidates",
 }
 _DRIVERS = 12
+_TURNS = {
+    "up": "; more of it raises the score",
+    "down": "; more of it lowers the score",
+    "mixed": "; more of it helps some and hurts others",
+}
 
 Json = Mapping[str, Any]
 
@@ -187,30 +192,33 @@ def _candidates(evaluation: Json) -> list[str]:
 
 
 def _drivers(meta: Json) -> list[str]:
-    """The features that move scores most, with the direction where that was measured."""
+    """What moves scores most and has proved itself, with the direction where that was measured."""
+    named = dict(zip(meta.get("features", ()), meta.get("named", ()), strict=False))
     told = meta.get("drivers")
     if told:
-        return [
-            f"- {one['label']}: {number(one['weight'])} log-odds on average{_way(one.get('direction'))}"
-            for one in told[:_DRIVERS]
+        kept = [one for one in told if named.get(one.get("feature"), True)]
+        lines = [f"- {one['label']}: {_weight(one)}{_way(one.get('direction'))}" for one in kept[:_DRIVERS]]
+    else:
+        told = meta.get("effects", ())
+        kept = [one for one in told if one["proven"]]
+        lines = [f"- {one['group']}: {_weight(one)}{_TURNS.get(one['direction'], '')}" for one in kept[:_DRIVERS]]
+    if len(kept) < len(told):
+        lines += [
+            "",
+            f"{len(told) - len(kept)} more did not prove themselves on rows that the model had not seen: "
+            "they are never given as reasons.",
         ]
-    pairs = sorted(
-        zip(meta.get("importance", ()), meta.get("features", ()), strict=False),
-        key=lambda pair: (-pair[0], pair[1]),
-    )
-    return [
-        f"- {name.replace('_', ' ')}: {number(weight)} log-odds on average"
-        for weight, name in pairs[:_DRIVERS]
-        if weight > 0
-    ]
+    return lines
+
+
+def _weight(one: Json) -> str:
+    return f"{number(one['weight'])} log-odds on average"
 
 
 def _way(direction: float | None) -> str:
     if direction is None:
         return ""
-    if abs(direction) < 0.2:
-        return "; more of it helps some and hurts others"
-    return "; more of it raises the score" if direction > 0 else "; more of it lowers the score"
+    return _TURNS["mixed" if abs(direction) < 0.2 else "up" if direction > 0 else "down"]
 
 
 def _leaks(evaluation: Json) -> list[str]:

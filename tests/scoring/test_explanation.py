@@ -222,6 +222,17 @@ def test_at_most_three_for_and_two_against() -> None:
     assert text == "+ f0 7 times; + f1 7 times; + f2 7 times; − f5 7 times; − f6 7 times"
 
 
+def test_peoples_labels_and_values_cannot_break_the_list_of_reasons() -> None:
+    level = "first; second\nthird " + "long " * 100
+    plan = Feature("p_plan", "category", "Plan", "plan", "Plan", "text", "Plan; now is {value}", None)
+    coding = Coding((plan,), {"p_plan": (level,)}, {})
+    (text,) = explanation.reasons(coding, np.zeros((1, 1)), np.ones((1, 1)), np.ones(1, bool)).to_pylist()
+    assert text.startswith("+ Plan, now is first, second third long long")
+    assert ";" not in text
+    assert text.endswith("…")
+    assert len(text) <= explanation.LONGEST + len("+ ")
+
+
 def test_the_pool_of_rare_categories_is_no_reason() -> None:
     coding = Coding((FEATURES[2],), {"industry": (OTHER, "retail")}, {})
     texts = explanation.reasons(coding, np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]]), np.ones(1, bool))

@@ -11,6 +11,7 @@ import pytest
 
 from scoring.engine import DuckEngine
 from scoring.features.build import OTHER, build, left_out
+from scoring.features.property_sources import usable
 from scoring.features.sql import Feature, spoken
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
@@ -182,6 +183,18 @@ def test_what_must_never_be_a_feature() -> None:
     used = {feature.property for feature in build(context, "pairs", "made_features")}
     assert used.isdisjoint({"field__c", "leadlight_score", "hs_object_id", "budget", "company.country"})
     assert {"plan", "vip", "country", "company.employees"} <= used
+
+
+def test_a_blank_label_counts_as_none() -> None:
+    """Of a property its name is said, of an option its value: never "Plan is " and nothing."""
+    context = context_over(made(1), IN_TIME)
+    options = json.dumps([{"value": "basic", "label": " "}, {"value": "pro", "label": "Professional"}])
+    context.engine.run(
+        f"update property_definitions set label = ' ', options = '{options}' where property = 'plan'"
+    )
+    (plan,) = [source for source in usable(context) if source.property == "plan"]
+    assert plan.label == "Plan"
+    assert plan.options == (("pro", "Professional"),)
 
 
 def test_values_unknown_at_a_past_instant_are_left_out_and_named() -> None:

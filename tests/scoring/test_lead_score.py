@@ -286,7 +286,7 @@ def test_bank_in_short() -> None:
 def test_bank_in_full() -> None:
     found = LEAD.evaluate(context(bank(every=1))).to_json()
     assert [leak["property"] for leak in found["leaks"]] == ["duration"]
-    assert found["auc"]["value"] >= 0.799
+    assert found["auc"]["value"] >= (0.802 if BANK.exists() else 0.799)
     assert found["calibration_error"] <= min(0.01, 1.5 * found["calibration_limit"])
 
 

@@ -18,6 +18,9 @@ UNTIL = datetime.fromisoformat("2026-11-20 06:00:00")
 HORIZON = 90
 CONTACTS = 2000
 
+#: One market is judged by everything there is; on a busy machine that takes its time.
+pytestmark = pytest.mark.timeout(900)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -118,6 +121,7 @@ def test_without_the_proof_on_unseen_rows_null_properties_would_be_reasons() -> 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_all_predictors_pass_on_ten_markets(seed: int) -> None:
     check(judge(seed))

@@ -103,6 +103,23 @@ def test_what_a_reader_must_know_is_there(lead: Model) -> None:
     ]  # fmt: skip
 
 
+def test_only_what_proved_itself_is_called_a_driver(lead: Model) -> None:
+    names = [{"feature": name, "label": f"Label of {name}", "weight": 0.5} for name in lead.meta["features"]]
+    named = [i == 0 for i in range(len(names))]
+    text = card(replace(lead, meta={**lead.meta, "drivers": names, "named": named}))
+    assert re.findall("Label of (.*?):", text) == [lead.meta["features"][0]]
+    assert f"{len(names) - 1} more did not prove themselves" in text
+
+
+def test_without_drivers_of_its_own_a_card_tells_the_effects_in_words(lead: Model) -> None:
+    text = card(replace(lead, meta={**lead.meta, "drivers": []}))
+    told = text.split("## What drives it")[1].split("##")[0]
+    proven = [one["group"] for one in lead.meta["effects"] if one["proven"]]
+    assert re.findall(r"^- (.*?): \d", told, re.MULTILINE) == proven
+    assert proven
+    assert "p_" not in told
+
+
 @pytest.mark.parametrize(("predictor", "evaluation"), [("send_time", SEND), ("segments", GROUPS)])
 def test_other_predictors_have_cards_with_their_figures(predictor: str, evaluation: dict[str, Any]) -> None:
     text = card(made(predictor, evaluation))

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from scoring import snapshots
+from scoring.eligibility import Consent, Filter
 from scoring.engine import DuckEngine
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
 from scoring.readiness import goal_lacks
-from scoring.snapshots import MIN_ELIGIBLE, eligible, labelled, population
+from scoring.snapshots import MIN_ELIGIBLE, eligible, labelled, population, why_left_out
 from tests.scoring.made_tables import Rows, engine_over, made, moment
 
 NOW = moment(2025, 11, 1)
@@ -332,3 +333,40 @@ def test_what_lacks_is_said_of_contacts_and_not_of_rows() -> None:
     assert goal_lacks(nobody, labelled(nobody)) == [
         "None of 60 contacts reached the goal (a purchase within 30 days): conversions to learn from."
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"consent": Consent()}, "The contact has reached the goal already (a deal won within 30 days)."),
+        ({"consent": Consent()}, "The person objects to profiling."),
+        ({"consent": Consent(opt_in=True)}, "The person has not agreed to profiling."),
+        (
+            {"write": Filter(include={"country": ("DE",)})},
+            "The filters that say whom to write to leave the contact out.",
+        ),
+    ],
+)
+def test_who_gets_no_score_is_told_the_true_reason(options: dict[str, Any], words: str) -> None:
+    won = words.startswith("The contact has reached")
+    context = over(
+        {
+            "contacts": [{"contact_id": "a", "created_at": moment(2024, 1, 1), "country": "FR"}],
+            "consents": [
+                {
+                    "contact_id": "a",
+                    "channel": "any",
+                    "purpose": "profiling",
+                    "status": "denied",
+                    "since": NOW - DAY,
+                }
+            ]
+            * ("objects" in words),
+            "deals": [{"deal_id": "d", "closed_at": NOW - DAY, "is_won": won, "is_closed": True}],
+            "deal_contacts": [{"deal_id": "d", "contact_id": "a"}],
+        },
+        WON,
+        **options,
+    )
+    assert eligible(context) == 0
+    assert why_left_out(context, "a") == words
