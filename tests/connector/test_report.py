@@ -249,7 +249,10 @@ def _many(folder: Path, contacts: int) -> None:
     [path] = (folder / ".leadlight").glob("*/mirror.duckdb")
     times = -(-contacts // ROWS)
     with duckdb.connect(str(path)) as connection:
-        for table, more in (("contacts", ", 'o' || (i % 40) as owner_id"), ("predictions", "")):
+        for table, more in (
+            ("contacts", ", 'o' || (cast(t.contact_id as bigint) % 40) as owner_id"),
+            ("predictions", ""),
+        ):
             connection.execute(
                 f"""create temp table kept as select t.* replace (t.contact_id || '-' || i as contact_id{more})
                     from store.{table} t, range({times}) copies(i)
