@@ -7,7 +7,7 @@ import typer
 
 from connector import console
 from connector.cli.answering import Config, Json, Mapping, PlatformName, answering, chosen
-from connector.cli.asking import Yes, somebody_decides
+from connector.cli.asking import Yes, confirm, somebody_decides
 from connector.cli.performing import perform
 from connector.errors import BadSetting
 from connector.jobs.ended import agreed
@@ -75,9 +75,10 @@ def erase(
 
 
 def _sure(whom: dict[str, Any]) -> bool:
-    asked = f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?"
-    with console.still():
-        return bool(typer.confirm(asked, default=False, err=True))
+    confirm(
+        f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?", yes=False
+    )
+    return True
 
 
 def _address(contact: str | None, email: str | None) -> str | None:

@@ -234,7 +234,7 @@ def test_a_command_that_only_looks_is_answered(folder: Path) -> None:
         code, result, err = run(folder, "runs", "--audit", "--limit", "3")
     assert (code, result) == (0, listed)
     assert "Handed" not in err
-    assert "2026-11-23 03:15:00" in err
+    assert "23 Nov 2026, 03:15:00" in err
     assert service.taken[0]["params"] == {"name": None, "limit": 3}
 
 
