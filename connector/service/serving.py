@@ -91,6 +91,8 @@ class Service:
         found = []
         if not self.worker.alive:
             found.append("the worker has ended")
+        elif self.worker.failing:
+            found.append("the worker fails at whatever it begins: its log lines name the place")
         if self._intake is not None and not self._intake.alive:
             found.append("webhooks cannot be kept")
         return found

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +39,7 @@ class Watch:
             next_sync=next_sync,
         )
         self._began = 0.0
+        self._at_work = ExitStack()
         self._alerts = Alerts(state.settings, state.folder)
         self._started = self.now()
         found = state.mirror.runs()
@@ -94,16 +96,18 @@ class Watch:
     def began(self, order: Order) -> None:
         """An order is carried out."""
         self._began = time.monotonic()
+        self._at_work.enter_context(self.metrics.at_work(_named(order)))
         if order.command == "sync" and not order.params.get("dry_run"):
             self.last_sync = self.now()
         log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
 
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
-        dry = order.command == "sync" and bool(order.params.get("dry_run"))
+        self._at_work.close()
+        dry = _named(order) == "dry-run"
         status: str = "stopped" if outcome.kind == "Stopped" else outcome.status
         status = "partly" if outcome.exit_code == 4 else status
-        self.metrics.ended("dry-run" if dry else order.command, status, time.monotonic() - self._began)
+        self.metrics.ended(_named(order), status, time.monotonic() - self._began)
         told: dict[str, Any] = {"command": order.command, "who": order.who, "run": _run_of(outcome)}
         told["status"] = outcome.status
         if outcome.status == "done":
@@ -146,6 +150,10 @@ class Watch:
 
 def _is_dry(run: Mapping[str, Any]) -> bool:
     return bool((run["result"] or {}).get("dry_run"))
+
+
+def _named(order: Order) -> str:
+    return "dry-run" if order.command == "sync" and order.params.get("dry_run") else order.command
 
 
 def _aware(at: datetime) -> datetime:
