@@ -4,8 +4,10 @@ import json
 import logging
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,31 @@ def test_an_order_of_another_shape_is_refused(inside: House, body: bytes) -> Non
     answer = knock(inside.app, "POST", "/handed", {"authorization": f"Bearer {inside.token}"}, [body])
     assert answer.status == 400
     assert inside.worker.orders == []
+
+
+def test_a_flood_of_wrong_tokens_takes_one_place_at_a_time(inside: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_token(inside.folder)
+    at_once, most, guard = [0], [0], threading.Lock()
+
+    def slow(token: str, salt: bytes) -> bytes:
+        with guard:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        time.sleep(0.05)
+        with guard:
+            at_once[0] -= 1
+        return b"no"
+
+    monkeypatch.setattr("connector.pages.login._hash", slow)
+    monkeypatch.setattr("connector.pages.login.TRYING", 0.2)
+    with ThreadPoolExecutor(12) as pool:
+        tries = [
+            pool.submit(knock, inside.app, "GET", "/metrics", {"authorization": f"Bearer {one}"})
+            for one in range(12)
+        ]
+        assert {one.result(30).status for one in tries} == {401}
+    assert most[0] == 1
+    assert knock(inside.app, "GET", "/metrics").status == 401
 
 
 HOSTS = ("[", "[::1", "a b", "", "127.0.0.1:x", "127.0.0.1:99999", "\xe4", "@", "127.0.0.1@x")
