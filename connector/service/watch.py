@@ -16,14 +16,11 @@ from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
-from connector.service.orders import Order
+from connector.service.orders import BY_ITSELF, Order
 from connector.service.schedule import patience
 from connector.service.state import State
 
 log = logging.getLogger(__name__)
-
-#: Runs by the schedule are alerted of; what a person ordered, the person sees.
-_BY_ITSELF = ("schedule", "resumed")
 
 
 class Watch:
@@ -119,7 +116,7 @@ class Watch:
         if outcome.status == "done":
             self._last_success = self.now()
             self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
-        elif outcome.kind != "Stopped" and order.who in _BY_ITSELF:
+        elif outcome.kind != "Stopped" and order.who in BY_ITSELF:
             kind: Kind = "refused" if outcome.status == "refused" else "failed"
             told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
             self._alerts.send(kind, *told_of, trouble=f"sync {kind}")

@@ -22,7 +22,7 @@ from connector.jobs.orders import as_of, carry_out, subject_of
 from connector.jobs.run import Run, run_on
 from connector.mirror import Mirror
 from connector.platform import Hint
-from connector.service.orders import Journal, Order, Ticket, now
+from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
 from connector.service.rescoring import Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
@@ -277,11 +277,11 @@ class Worker:
             raise Stopped("The service is stopping: it goes on with this when it starts again.")
 
     def _try_again(self, order: Order, outcome: Ended) -> None:
-        """What the schedule ordered is tried again after passing trouble; who ordered by hand decides himself."""
+        """What no person ordered is tried again after passing trouble; who ordered by hand decides himself."""
         if (
             outcome.status != "failed"
             or outcome.exit_code != 1
-            or order.who != "schedule"
+            or order.who not in BY_ITSELF
             or order.attempt >= TRIES
         ):
             return

@@ -19,7 +19,7 @@ from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
 from connector.service import worker as module
-from connector.service.orders import JOURNAL, Order
+from connector.service.orders import JOURNAL, RESUMING, Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
 from tests.connector.served import hubspot_events
@@ -472,3 +472,26 @@ def test_a_worker_that_fails_at_everything_says_so(
     assert worker.alive
     broken[0] = False
     wait_for(lambda: not worker.failing, "the worker to be well", 10)
+
+
+def test_an_erasure_that_was_taken_up_again_is_tried_again_after_trouble(
+    begun: Callable[[], tuple[Worker, Watched]],
+    jobs: dict[str, Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MINUTES_BETWEEN", 0.002)
+    tries = []
+
+    def erase(_run: Any, params: Any) -> Ended:
+        tries.append(params)
+        assert not (tmp_path / JOURNAL).exists()
+        if len(tries) == 1:
+            raise PlatformDown("away")
+        return Ended({})
+
+    jobs["erase"] = erase
+    worker, _ = begun()
+    worker.order_once(Order("erase", {"contact": "7"}, RESUMING))
+    wait_for(lambda: len(tries) == 2, "the second try", 20)
+    assert tries == [{"contact": "7"}] * 2
