@@ -37,7 +37,7 @@ class Intake:
 
     async def put(self, source: str, body: bytes, received_at: float) -> None:
         """Return when the body is on disk. `received_at` is epoch seconds. Raises Overloaded, sqlite3.Error."""
-        if self._closed or self._queue.qsize() >= WAITING:
+        if not self.alive or self._queue.qsize() >= WAITING:
             raise Overloaded
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -56,11 +56,23 @@ class Intake:
         self._thread.join(10.0)
 
     def _run(self) -> None:
+        group: list[_Entry] | None = []
         try:
             while (group := self._next()) is not None:
                 self._write(group)
         finally:
+            self._closed = True
+            self._refuse(group or [])
             self._connection.close()
+
+    def _refuse(self, group: list[_Entry]) -> None:
+        """Whoever waits still is told to come back: nobody writes any more."""
+        while True:
+            try:
+                group += [entry for entry in (self._queue.get_nowait(),) if entry is not None]
+            except queue.Empty:
+                break
+        _tell(group, Overloaded())
 
     def _next(self) -> list[_Entry] | None:
         """What waits, as much as goes into one commit; None at the end."""
@@ -80,26 +92,30 @@ class Intake:
         return group
 
     def _write(self, group: list[_Entry]) -> None:
-        trouble: sqlite3.Error | None = None
+        trouble: Exception | None = None
         try:
             with transaction(self._connection):
                 self._connection.executemany(
                     "insert into bodies (source, received_at, body) values (?, ?, ?)", [row[:3] for row in group]
                 )
                 add_to_totals(self._connection, requests=len(group))
-        except sqlite3.Error as error:
-            log.error("webhooks could not be kept: %s", error.sqlite_errorname)
-            trouble = error
-        by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-        for *_, done, loop in group:
-            by_loop.setdefault(loop, []).append(done)
-        for loop, waiting in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(_settle, waiting, trouble)
-            except RuntimeError:  # the loop was closed: nobody waits any more
-                log.warning("the service stopped before %d webhooks were answered", len(waiting))
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait hear of it and may come back
+            log.error("webhooks could not be kept: %s", getattr(error, "sqlite_errorname", type(error).__name__))
+            trouble = error if isinstance(error, sqlite3.Error) else Overloaded()
+        _tell(group, trouble)
         if trouble is None:
             self._arrived()
+
+
+def _tell(group: list[_Entry], trouble: Exception | None) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for *_, done, loop in group:
+        by_loop.setdefault(loop, []).append(done)
+    for loop, waiting in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, waiting, trouble)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            log.warning("the service stopped before %d webhooks were answered", len(waiting))
 
 
 def _settle(waiting: list["asyncio.Future[None]"], trouble: Exception | None) -> None:

@@ -64,14 +64,19 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; takes the write lock at once, so that it never has to give up half-way."""
+    """All or nothing; takes the write lock at once, so that it never has to give up half-way.
+
+    A full disk may have ended the transaction by itself, or have left it open at its commit (SQLite, "Response To
+    Errors Within A Transaction"): either way none is open afterwards.
+    """
     connection.execute("begin immediate")
     try:
         yield
+        connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        if connection.in_transaction:
+            connection.execute("rollback")
         raise
-    connection.execute("commit")
 
 
 def add_to_totals(connection: sqlite3.Connection, **more: int) -> None:

@@ -69,9 +69,16 @@ def foreign(request: Request) -> bool:
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return False
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and _host_of(origin) != request.headers.get("host"):
         return True
     return request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # no address at all
+        return None
 
 
 def set_session(headers: MutableHeaders, cookie: str, request: Request) -> None:

@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,8 @@ COOKIE = "leadlight_session"
 #: Seconds that a session lasts.
 LASTS = 12 * 3600
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
+#: Seconds that a try waits for others.
+TRYING = 1.0
 #: scrypt's cost (RFC 7914): some 16 MB and a twentieth of a second a try.
 _COST = {"n": 2**14, "r": 8, "p": 1}
 _PROXIED = ("x-forwarded-for", "forwarded", "x-real-ip")
@@ -39,6 +42,7 @@ class Login:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = secrets.token_bytes(32)
+        self._trying = threading.Lock()
 
     @property
     def needed(self) -> bool:
@@ -46,7 +50,16 @@ class Login:
         return (self._folder / FILE).exists()
 
     def is_token(self, token: str) -> bool:
-        """Whether this is the login token, in constant time."""
+        """Whether this is the login token, in constant time. One is tried at a time, so that a flood of them takes
+        one processor and little memory; who would wait for long is refused."""
+        if not token or not self._trying.acquire(timeout=TRYING):
+            return False
+        try:
+            return self._matches(token)
+        finally:
+            self._trying.release()
+
+    def _matches(self, token: str) -> bool:
         try:
             kept = json.loads((self._folder / FILE).read_text(encoding="utf-8"))
             salt, known = base64.b64decode(kept["salt"]), base64.b64decode(kept["hash"])

@@ -52,11 +52,13 @@ class Handed:
             return PlainTextResponse("for commands on this machine only", 401, {"www-authenticate": "Bearer"})
         try:
             given = json.loads(await _body(request))
-            command, params, who = given["command"], dict(given.get("params") or {}), str(given.get("who") or "")
+            command, params = str(given["command"]), dict(given.get("params") or {})
+            who = str(given.get("who") or "")
         except (ValueError, KeyError, TypeError, RecursionError):
             return PlainTextResponse("no order", 400)
         try:
             check(command, params)
+            as_of(params)
         except BadSetting as wrong:
             return PlainTextResponse(str(wrong), 400)
         notes = []

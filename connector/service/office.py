@@ -39,9 +39,8 @@ class ServiceOffice:
     def start(self, order: office.Order, who: str) -> None:
         """See `Office`."""
         made = _ORDERS[order.kind](order.subject)
-        if self._worker.at_work is not None or self._worker.waiting:
+        if self._worker.order_alone(Order(made.command, made.params, who)) is None:
             raise Busy("A run is at work already: wait for it to end.")
-        self._worker.order(Order(made.command, made.params, who))
 
     def work(self) -> Work | None:
         """See `Office`."""

@@ -19,6 +19,11 @@ JOURNAL = "order.json"
 #: What may be taken up again by itself. An erasure has a journal of its own, which holds whom.
 RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
 
+#: Who orders what nobody ordered just now: the schedule, and a start that finds an erasure half done. What they
+#: order is tried again after trouble, and told of by alerts: nobody is there to see it fail.
+SCHEDULE, RESUMING = "schedule", "resumed"
+BY_ITSELF = frozenset({SCHEDULE, RESUMING})
+
 
 @dataclass(frozen=True)
 class Order:
@@ -26,7 +31,7 @@ class Order:
 
     command: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    who: str = "schedule"
+    who: str = SCHEDULE
     attempt: int = 1
     #: Epoch seconds before which it is not tried.
     not_before: float = 0.0

@@ -22,7 +22,7 @@ from connector.registry import receiver
 from connector.service.app import application
 from connector.service.handed import Handed
 from connector.service.office import ServiceOffice
-from connector.service.orders import Order
+from connector.service.orders import RESUMING, Order
 from connector.service.schedule import Schedule, missed, zone_of
 from connector.service.state import State
 from connector.service.watch import Watch
@@ -32,8 +32,9 @@ from connector.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds from a signal to the end: requests under way get the first part of them, the worker all.
-STOP_SECONDS, REQUESTS_SECONDS = 9.0, 2
+#: Seconds from a signal until work under way is handed back: requests get the first part of them, the worker all.
+#: Giving everything up, and the process its end, come on top: ten seconds are the promise.
+STOP_SECONDS, REQUESTS_SECONDS = 8.0, 2
 _START_SECONDS = 60.0
 
 
@@ -91,6 +92,8 @@ class Service:
         found = []
         if not self.worker.alive:
             found.append("the worker has ended")
+        elif self.worker.failing:
+            found.append("the worker fails at whatever it begins: its log lines name the place")
         if self._intake is not None and not self._intake.alive:
             found.append("webhooks cannot be kept")
         return found
@@ -131,8 +134,11 @@ class Service:
 
     def _finish_erasure(self) -> None:
         begun = erase.begun(self.state.folder)
-        if begun is not None and begun.contact_ids:
-            self.worker.order_once(Order("erase", {"contact": begun.contact_ids[0]}, "resumed"))
+        if begun is None or not (begun.contact_ids or begun.addresses):
+            return
+        # the rest of the person is in the erasure's own journal
+        whom = {"contact": begun.contact_ids[0]} if begun.contact_ids else {"email": begun.addresses[0]}
+        self.worker.order_once(Order("erase", whom, RESUMING))
 
     def _scheduled(self) -> None:
         """The schedule says that a sync is due; one that is under way or waits is enough."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,14 +17,11 @@ from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
-from connector.service.orders import Order
+from connector.service.orders import BY_ITSELF, Order
 from connector.service.schedule import patience
 from connector.service.state import State
 
 log = logging.getLogger(__name__)
-
-#: Runs by the schedule are alerted of; what a person ordered, the person sees.
-_BY_ITSELF = ("schedule", "resumed")
 
 
 class Watch:
@@ -39,6 +37,7 @@ class Watch:
             next_sync=next_sync,
         )
         self._began = 0.0
+        self._at_work = ExitStack()
         self._alerts = Alerts(state.settings, state.folder)
         self._started = self.now()
         found = state.mirror.runs()
@@ -100,16 +99,18 @@ class Watch:
     def began(self, order: Order) -> None:
         """An order is carried out."""
         self._began = time.monotonic()
+        self._at_work.enter_context(self.metrics.at_work(_named(order)))
         if order.command == "sync" and not order.params.get("dry_run"):
             self.last_sync = self.now()
         log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
 
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
-        dry = order.command == "sync" and bool(order.params.get("dry_run"))
+        self._at_work.close()
+        dry = _named(order) == "dry-run"
         status: str = "stopped" if outcome.kind == "Stopped" else outcome.status
         status = "partly" if outcome.exit_code == 4 else status
-        self.metrics.ended("dry-run" if dry else order.command, status, time.monotonic() - self._began)
+        self.metrics.ended(_named(order), status, time.monotonic() - self._began)
         told: dict[str, Any] = {"command": order.command, "who": order.who, "run": _run_of(outcome)}
         told["status"] = outcome.status
         if outcome.status == "done":
@@ -121,7 +122,7 @@ class Watch:
         if outcome.status == "done":
             self._last_success = self.now()
             self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
-        elif outcome.kind != "Stopped" and order.who in _BY_ITSELF:
+        elif outcome.kind != "Stopped" and order.who in BY_ITSELF:
             kind: Kind = "refused" if outcome.status == "refused" else "failed"
             told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
             self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
@@ -152,6 +153,10 @@ class Watch:
 
 def _is_dry(run: Mapping[str, Any]) -> bool:
     return bool((run["result"] or {}).get("dry_run"))
+
+
+def _named(order: Order) -> str:
+    return "dry-run" if order.command == "sync" and order.params.get("dry_run") else order.command
 
 
 def _aware(at: datetime) -> datetime:

@@ -42,6 +42,7 @@ class Webhooks:
         self._receiver, self._intake, self._largest, self._observe = receiver, intake, largest, observe
         media, body = receiver.acknowledgement()
         self._accepted = _answer(200, body, media)
+        self._soap = "xml" in media
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -62,6 +63,8 @@ class Webhooks:
                 body = await _read(receive, self._largest)
         except TimeoutError:
             return "too_slow", _answer(408, b"too slow", close=True)
+        except _Gone:
+            return "unknown", _answer(400, b"not whole", close=True)
         if body is None:
             return "too_large", _answer(413, b"too large", close=True)
         received_at = time.time()
@@ -74,7 +77,7 @@ class Webhooks:
         )
         try:
             self._receiver.verify(received)
-            _look_at(body)
+            _look_at(body, soap=self._soap)
         except Unverified:
             return "unverified", _answer(401, b"not verified")
         except BadPayload:
@@ -86,14 +89,18 @@ class Webhooks:
         return "accepted", self._accepted
 
 
+class _Gone(Exception):
+    """The sender went away."""
+
+
 async def _read(receive: Receive, largest: int) -> bytes | None:
-    """The whole body; None for one that is too large or whose sender went away."""
+    """The whole body; None for one that is too large. Raises _Gone."""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return None
+            raise _Gone
         part = message.get("body", b"")
         size += len(part)
         if size > largest:
@@ -103,10 +110,10 @@ async def _read(receive: Receive, largest: int) -> bytes | None:
             return b"".join(parts)
 
 
-def _look_at(body: bytes) -> None:
+def _look_at(body: bytes, *, soap: bool) -> None:
     """Whether JSON is JSON, and a list or an object. What it says is read by the worker; SOAP was read to verify
     it. Raises BadPayload."""
-    if body.lstrip()[:1] == b"<":
+    if soap and body.lstrip()[:1] == b"<":
         return
     found = None
     with contextlib.suppress(ValueError, RecursionError):

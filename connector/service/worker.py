@@ -10,6 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from connector.jobs.orders import as_of, carry_out, subject_of
 from connector.jobs.run import Run, run_on
 from connector.mirror import Mirror
 from connector.platform import Hint
-from connector.service.orders import Journal, Order, Ticket, now
+from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
 from connector.service.rescoring import Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
@@ -36,6 +37,10 @@ BATCH, WINDOW = 400, 0.03
 PATIENCE = 60.0
 #: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
 FIRST_REST, LONGEST_REST = 2.0, 300.0
+#: Seconds that one turn spends on making hints of bodies, however many more come in meanwhile.
+READING = 0.5
+#: Turns in a row that failed, from which on the service says that it is not ready.
+FAILING = 3
 #: How often a scheduled order is tried, and minutes between: what the platform's own trouble must not end.
 TRIES, MINUTES_BETWEEN = 5, 15
 
@@ -59,8 +64,7 @@ class Worker:
         self._let_in_from = 0.0
         self._poll_since: float | None = None
         self._changes = 0
-        #: Turns in a row that failed for a reason that nobody foresaw.
-        self._failures = 0
+        self._failed = 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -72,23 +76,30 @@ class Worker:
 
     def order(self, order: Order) -> Ticket:
         """Ask for a job; it comes after those that were asked for before. Raises Stopped."""
-        ticket = Ticket(order)
         with self._wake:
             if self._stopping:
                 raise Stopped("The service is stopping.")
-            self._orders.append(ticket)
-            self._wake.notify()
-        return ticket
+            return self._queued(order)
 
     def order_once(self, order: Order) -> Ticket | None:
         """The same, unless one of that command is under way, waits, or is to be tried again: two never overlap."""
-        ticket = Ticket(order)
         with self._wake:
             there = [one.order for one in (self._at_work, *self._orders) if one is not None] + self._later
             if self._stopping or any(one.command == order.command for one in there):
                 return None
-            self._orders.append(ticket)
-            self._wake.notify()
+            return self._queued(order)
+
+    def order_alone(self, order: Order) -> Ticket | None:
+        """The same, unless any order is under way or waits."""
+        with self._wake:
+            if self._stopping or self._at_work is not None or self._orders:
+                return None
+            return self._queued(order)
+
+    def _queued(self, order: Order) -> Ticket:
+        ticket = Ticket(order)
+        self._orders.append(ticket)
+        self._wake.notify()
         return ticket
 
     def arrived(self) -> None:
@@ -107,7 +118,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it is at work or ready to be."""
-        return self._thread.is_alive() and self._failures < 3
+        return self._thread.is_alive()
+
+    @property
+    def failing(self) -> bool:
+        """Whether whatever it begins fails by our own fault."""
+        return self._failed >= FAILING
 
     @property
     def at_work(self) -> Ticket | None:
@@ -144,25 +160,22 @@ class Worker:
         while not self._stopping:
             try:
                 self._turn()
-                self._failures = 0
+                self._failed = 0
             except Exception as error:  # noqa: BLE001 - the worker outlives whatever befalls one turn
-                self._failures += 1
                 log.error("%s at %s", type(error).__name__, where(error))
+                self._failed += 1
                 self._tire()
-                time.sleep(min(1.0, 0.1 * self._failures))
-        for ticket in self._orders:
-            ticket.ended.set_result(ended_by(Stopped("The service is stopping: give the order again.")))
         try:
             self._end_rescoring()
-        except Exception as error:  # noqa: BLE001 - the run then stands as one that was killed
-            log.error("%s at %s", type(error).__name__, where(error))
+        finally:
+            for ticket in self._orders:
+                ticket.ended.set_result(ended_by(Stopped("The service is stopping: give the order again.")))
 
     def _turn(self) -> None:
         order = self._next_order()
         if order is not None:
-            self._end_rescoring()
             self._carry_out(order)
-        elif self._poll_if_due(late=PATIENCE) or self._hints(self._state) or self._poll_if_due():
+        elif self._poll_if_due(late=PATIENCE) or self._hints() or self._poll_if_due():
             return
         else:
             if self._rescoring is not None and self._rescoring.over:
@@ -170,13 +183,16 @@ class Worker:
             self._sleep()
 
     def _next_order(self) -> Ticket | None:
+        """The next, which is under way from now on: who asks in between finds it there."""
         with self._wake:
             if self._orders:
-                return self._orders.popleft()
+                self._at_work = self._orders.popleft()
+                return self._at_work
             due = next((one for one in self._later if one.not_before <= time.time()), None)
             if due is not None:
                 self._later.remove(due)
-        return None if due is None else Ticket(due)
+                self._at_work = Ticket(due)
+            return self._at_work
 
     def _sleep(self) -> None:
         """Until something arrives, or the next thing is due."""
@@ -185,35 +201,40 @@ class Worker:
             until.append(self._inbox.next_due() if self._rest_until <= time.monotonic() else 1.0)
         with self._wake:
             poll = self._poll_since is not None and time.monotonic() >= self._rest_until
-            if not (self._news or self._orders or self._stopping or poll):
+            # while the platform is left alone, what comes in can wait
+            news = self._news and time.monotonic() >= self._rest_until
+            if not (news or self._orders or self._stopping or poll):
                 self._wake.wait(max(0.005, min(until)))
 
     # orders
 
     def _carry_out(self, ticket: Ticket) -> None:
-        order = ticket.order
-        with self._wake:
-            self._at_work = ticket
-        ticket.begun_at = now()
-        outcome = ended_by(Stopped("It was not begun."))
+        """To its end, of which whoever waits hears in any case, even where nothing can be written any more."""
+        order, ticket.begun_at = ticket.order, now()
+        outcome = ended_by(TryLater("It could not be begun: the service's log says why."))
         try:
+            self._end_rescoring()
             self._journal.keep([order, *self._later])
             self._watch.began(order)
             outcome = self._do(ticket)
-            if outcome.kind != "Stopped":
-                self._try_again(order, outcome)
-                self._journal.keep(self._later)
-            self._watch.ended(order, outcome)
-        except Exception as error:
-            outcome = ended_by(error)
-            raise
         finally:
             self._changes += 1
-            with self._wake:
-                self._at_work, self._last = None, ticket
-            ticket.ended.set_result(outcome)
+            try:
+                self._after(order, outcome)
+            finally:
+                with self._wake:
+                    self._at_work, self._last = None, ticket
+                ticket.ended.set_result(outcome)
+
+    def _after(self, order: Order, outcome: Ended) -> None:
+        """Each of these is done whatever befalls the others: a person is told above all when the disk is full."""
+        with ExitStack() as duties:
+            duties.callback(self._watch.ended, order, outcome)
             if self._inbox is not None:
-                self._inbox.release()
+                duties.callback(self._inbox.release)
+            if outcome.kind != "Stopped":
+                self._try_again(order, outcome)
+                duties.callback(self._journal.keep, self._later)
 
     def _do(self, ticket: Ticket) -> Ended:
         order, state = ticket.order, self._state
@@ -246,18 +267,21 @@ class Worker:
                 log.error("%s: %s", order.command, found.message)
             return found if begun is None else replace(found, result={"run_id": begun.id, **found.result})
         finally:
-            beside.close()
+            try:
+                beside.close()
+            except Exception as error:  # noqa: BLE001 - how the order ended is not to be lost with it
+                log.error("%s at %s", type(error).__name__, where(error))
 
     def _stop_here(self) -> None:
         if self._stopping:
             raise Stopped("The service is stopping: it goes on with this when it starts again.")
 
     def _try_again(self, order: Order, outcome: Ended) -> None:
-        """What the schedule ordered is tried again after passing trouble; who ordered by hand decides himself."""
+        """What no person ordered is tried again after passing trouble; who ordered by hand decides himself."""
         if (
             outcome.status != "failed"
             or outcome.exit_code != 1
-            or order.who != "schedule"
+            or order.who not in BY_ITSELF
             or order.attempt >= TRIES
         ):
             return
@@ -273,26 +297,20 @@ class Worker:
         if time.monotonic() < self._let_in_from:
             return
         began = time.monotonic()
-        self._hints(self._state, beside)
+        self._hints(beside)
         self._let_in_from = time.monotonic() + (time.monotonic() - began)
 
-    def _hints(self, state: State, beside: "_Beside | None" = None) -> bool:
+    def _hints(self, beside: "_Beside | None" = None) -> bool:
         """One batch; whether there was one."""
         if self._inbox is None or time.monotonic() < self._rest_until:
             return False
-        with self._wake:
-            self._news = False
-        while self._inbox.read():
-            pass
+        self._read(self._inbox)
         hints = self._inbox.due(BATCH, window=WINDOW)
         if not hints:
             return False
         try:
-            if beside is not None:
-                result = beside.rescoring().hints(hints)
-            else:
-                self._rescoring = self._rescoring or Rescoring(state, state.mirror)
-                result = self._rescoring.hints(hints)
+            rescoring = beside.rescoring() if beside is not None else self._present_rescoring()
+            result = rescoring.hints(hints)
         except (TryLater, FixSetup) as trouble:
             # not the records' fault: they stay as they are
             self._watch.ails(trouble)
@@ -301,6 +319,8 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on
             log.error("%s in rescoring at %s", type(error).__name__, where(error))
             self._inbox.settle(hints, left=[hint.key for hint in hints], reason=type(error).__name__)
+            if beside is not None:
+                beside.close()
             self._end_rescoring()
             return True
         self._rest = 0.0
@@ -308,6 +328,24 @@ class Worker:
         self._changes += 1
         self._watch.rescored(hints, result)
         return True
+
+    def _read(self, inbox: Inbox) -> None:
+        """Make hints of bodies, for a moment: more may come in than can be read, and others have their turn."""
+        with self._wake:
+            self._news = False
+        until = time.monotonic() + READING
+        while inbox.read():
+            if self._stopping or time.monotonic() > until:
+                self.arrived()
+                return
+
+    def _present_rescoring(self) -> Rescoring:
+        """The run of this hour, however much there is to do."""
+        if self._rescoring is not None and self._rescoring.over:
+            self._end_rescoring()
+        if self._rescoring is None:
+            self._rescoring = Rescoring(self._state, self._state.mirror)
+        return self._rescoring
 
     def _settle(self, inbox: Inbox, hints: Sequence[Hint], left: Sequence[str], *, held: bool) -> None:
         """An erasure cannot be done beside a job: it is kept for after it, and costs no attempt."""
@@ -331,10 +369,10 @@ class Worker:
             self._poll_since = None
         if self._state.account.platform == "files" or not self._state.mirror.has_contacts():
             return False
-        self._rescoring = self._rescoring or Rescoring(self._state, self._state.mirror)
         try:
-            result = self._rescoring.poll()
+            result = self._present_rescoring().poll()
         except (TryLater, FixSetup) as trouble:
+            self._watch.ails(trouble)
             self._tire(trouble)
             return True
         self._changes += 1

@@ -1,6 +1,7 @@
 """The worker by itself: orders one after the other, hints before all, trouble that is nobody's fault."""
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
 from connector.service import worker as module
-from connector.service.orders import JOURNAL, Order
+from connector.service.orders import JOURNAL, RESUMING, Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
 from tests.connector.served import hubspot_events
@@ -338,3 +339,162 @@ def test_a_poll_waits_for_hints_but_not_for_ever(
     wait_for(lambda: ("polled", {"contacts": 0}) in watched.told, "the poll", 20)
     assert watched.told.index(("polled", {"contacts": 0})) > asked
     module.Rescoring.follow = staticmethod(lambda _named: {})  # type: ignore[attr-defined]
+
+
+def test_an_order_that_nothing_can_be_written_down_of_ends_and_blocks_no_later_one(
+    begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [True]
+    keep = module.Journal.keep
+
+    def kept(self: Any, orders: Any) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        keep(self, orders)
+
+    monkeypatch.setattr(module.Journal, "keep", kept)
+    jobs["sync"] = lambda _run, _params: Ended({})
+    worker, watched = begun()
+    first = worker.order(Order("sync", who="anna"))
+    assert first.ended.result(10).status == "failed"
+    wait_for(lambda: worker.at_work is None, "the order to be over", 10)
+    assert ("ended", ("sync", "failed", "TryLater")) in watched.told
+    full[0] = False
+    again = worker.order_once(Order("sync"))
+    assert again is not None
+    assert again.ended.result(10).status == "done"
+
+
+def test_an_inbox_that_cannot_be_written_to_hides_no_order_s_end(
+    begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: Inbox) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Inbox, "release", full)
+    jobs["sync"] = lambda _run, _params: Ended({"run_id": "r"})
+    worker, watched = begun()
+    assert worker.order(Order("sync")).ended.result(10).status == "done"
+    assert watched.told == [("began", "sync"), ("ended", ("sync", "done", ""))]
+
+
+def test_while_the_platform_is_left_alone_the_worker_sleeps_whatever_comes_in(
+    begun: Callable[[], tuple[Worker, Watched]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_named: list[str]) -> dict[str, Any]:
+        raise PlatformDown("away")
+
+    module.Rescoring.follow = staticmethod(away)  # type: ignore[attr-defined]
+    turns = [0]
+    turn = Worker._turn
+
+    def counted_turn(self: Worker) -> None:
+        turns[0] += 1
+        turn(self)
+
+    monkeypatch.setattr(Worker, "_turn", counted_turn)
+    worker, _ = begun()
+    deliver(worker, tmp_path, "7")
+    wait_for(lambda: worker._rest_until > time.monotonic(), "the rest")
+    deliver(worker, tmp_path, "8", first=2)
+    before = turns[0]
+    time.sleep(0.5)
+    assert turns[0] - before <= 3
+
+
+def test_an_order_is_under_way_from_the_moment_it_is_taken(
+    begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    within, leave = threading.Event(), threading.Event()
+
+    def slowly(_self: Worker) -> None:
+        within.set()
+        leave.wait(20)
+
+    monkeypatch.setattr(Worker, "_end_rescoring", slowly)
+    jobs["sync"] = lambda _run, _params: Ended({})
+    worker, _ = begun()
+    ticket = worker.order(Order("sync", who="anna"))
+    assert within.wait(10)
+    assert worker.order_once(Order("sync")) is None
+    assert worker.order_alone(Order("approve", {"plan": "p"})) is None
+    leave.set()
+    assert ticket.ended.result(10).status == "done"
+
+
+def test_more_webhooks_than_can_be_read_keep_no_order_and_no_stop_waiting(
+    begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READING", 0.05)
+    monkeypatch.setattr(Inbox, "read", lambda _self: time.sleep(0.01) or 64)
+    jobs["sync"] = lambda _run, _params: Ended({})
+    worker, _ = begun()
+    worker.arrived()
+    time.sleep(0.1)
+    assert worker.order(Order("sync")).ended.result(10).status == "done"
+    worker.stop()
+    assert worker.join(5)
+
+
+def test_a_run_of_rescoring_lasts_its_hour_however_much_there_is_to_do(
+    begun: Callable[[], tuple[Worker, Watched]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    class Short(module.Rescoring):  # type: ignore[misc, valid-type]
+        follow = staticmethod(lambda _named: {})
+
+        def __init__(self, *_: Any) -> None:
+            self.over = True
+            made.append(self)
+
+    at = datetime(2026, 11, 22)
+    waiting = [[Hint("contact", str(number), "changed", at, str(number))] for number in range(5)]
+    monkeypatch.setattr(module, "Rescoring", Short)
+    monkeypatch.setattr(Inbox, "due", lambda *_, **__: waiting.pop() if waiting else [])
+    _, watched = begun()
+    wait_for(lambda: len(watched.told) == 5, "the batches", 20)
+    assert len(made) == 5
+
+
+def test_a_worker_that_fails_at_everything_says_so(
+    begun: Callable[[], tuple[Worker, Watched]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [True]
+    turn = Worker._turn
+
+    def fails(self: Worker) -> None:
+        if broken[0]:
+            time.sleep(0.01)
+            raise sqlite3.OperationalError("database disk image is malformed")
+        turn(self)
+
+    monkeypatch.setattr(Worker, "_turn", fails)
+    worker, _ = begun()
+    wait_for(lambda: worker.failing, "the worker to say so", 10)
+    assert worker.alive
+    broken[0] = False
+    wait_for(lambda: not worker.failing, "the worker to be well", 10)
+
+
+def test_an_erasure_that_was_taken_up_again_is_tried_again_after_trouble(
+    begun: Callable[[], tuple[Worker, Watched]],
+    jobs: dict[str, Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MINUTES_BETWEEN", 0.002)
+    tries = []
+
+    def erase(_run: Any, params: Any) -> Ended:
+        tries.append(params)
+        assert not (tmp_path / JOURNAL).exists()
+        if len(tries) == 1:
+            raise PlatformDown("away")
+        return Ended({})
+
+    jobs["erase"] = erase
+    worker, _ = begun()
+    worker.order_once(Order("erase", {"contact": "7"}, RESUMING))
+    wait_for(lambda: len(tries) == 2, "the second try", 20)
+    assert tries == [{"contact": "7"}] * 2
