@@ -142,7 +142,7 @@ def test_hubspot_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
     assert [len(result["models"]) > 0 for result in results] == [False, True]
     assert results[1]["subscriptions"]["active"] > results[0]["subscriptions"]["active"]
     active = {name for (_, kind, _, name), on in deployed(folder / "hubspot-app").items() if on and name}
-    assert {"industry", "pricing_visits", "y"} <= active
+    assert {"industry", "pricing_visits", "employees", "y"} <= active
     doctors = [result for told, result in walking.ran if told == "doctor"]
     (check,) = [check for check in doctors[-1]["checks"] if check["name"] == "webhooks"]
     assert check["state"] == "ok", check

@@ -205,6 +205,26 @@ def test_subscriptions_are_the_properties_that_the_models_use(tmp_path: Path) ->
     assert all(entry["active"] for entries in lists.values() for entry in entries)
 
 
+def test_a_contacts_own_property_is_not_taken_for_the_companys() -> None:
+    given = {
+        "contact": frozenset({"employees", "lifecycle_stage"}),
+        "company": frozenset({"employees", "annual_revenue"}),
+    }
+    found = {(of, name) for _, _, of, name in subscriptions(replace(KNOWN, properties=given, deals=False)) if name}
+    assert found == {
+        ("contact", "employees"),
+        ("contact", "lifecyclestage"),
+        ("company", "numberofemployees"),
+        ("company", "annualrevenue"),
+    }
+
+
+def test_a_contact_that_moves_to_another_company_is_heard_of_where_companies_count() -> None:
+    moved = ("legacyCrmObjects", "contact.associationChange", "", "")
+    assert moved in subscriptions(replace(KNOWN, deals=False))
+    assert moved not in subscriptions(replace(KNOWN, deals=False, properties={"company": frozenset()}))
+
+
 def test_without_deals_and_models_only_contacts_are_heard_of() -> None:
     found = subscriptions(Learnt())
     assert {kind for _, kind, _, _ in found} == {
