@@ -9,7 +9,7 @@ STATES = ("denied", "empty", "error", "holdout", "loading", "long", "ready", "st
 #: What a reader must find in a state, on either platform.
 FOUND = {
     "ready": ("91", "73% likely: a deal won within 90 days", "Grade A", "High confidence", "Tuesday at 09:00"),
-    "stale": ("This prediction has run out", "120 days ago"),
+    "stale": ("This prediction may have run out", "120 days ago"),
     "holdout": ("In the holdout", "Frequent website visitors"),
     "empty": ("No value is not a zero",),
     "denied": ("You may not see predictions",),
