@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import SecretStr
 
 from connector.errors import BadSetting
 from connector.jobs.manifest import Order, manifest
@@ -155,6 +156,23 @@ def test_the_card_asks_for_our_properties_and_no_address(tmp_path: Path) -> None
     assert json.loads(files["src/app/app-hsmeta.json"])["config"]["permittedUrls"]["fetch"] == []
     for path, text in files.items():
         assert "hubspot.fetch" not in text, path
+
+
+@pytest.mark.parametrize("platform", ["hubspot", "salesforce"])
+def test_nothing_secret_and_nothing_of_this_machine_is_in_it(tmp_path: Path, platform: str) -> None:
+    secret = SecretStr("0-secret-0")
+    names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    given = dict.fromkeys(names, secret) | {
+        "alerts_webhook_url": SecretStr("https://hooks.example.com/0-secret-0")
+    }
+    settings = Settings(public_url=SERVICE, state_dir=tmp_path / "state", **given)  # type: ignore[arg-type]
+    manifest(settings, platform, Order(tmp_path / "app", contact_email=EMAIL))
+    files = [path for path in (tmp_path / "app").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        for never in ("0-secret-0", str(tmp_path), str(ROOT)):
+            assert never not in text, (path, never)
 
 
 def test_fields_of_the_card_are_those_of_the_manifest() -> None:
