@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 import manifests
-from connector.jobs.manifest.hubspot import deployed
+from connector.jobs.manifest.hubspot import WEBHOOKS, deployed
 from connector.settings import Settings
-from tests.connector.inside import command, sandbox
-from tests.connector.portal import Portal, portal
+from tests.connector.inside import command
+from tests.connector.portal import Portal, portal, wait_for
+from tests.connector.served import PATH_SECRET, begun, free_port, scored_at
 from tests.made_up import write_leads
 
 ROOT = Path(__file__).parents[1]
 ROWS = 1200
+#: A change after which a lead is likelier to buy.
+KEEN = {"pricing_visits": "14", "industry": "Software", "employees": "2000"}
 #: Commands of others that the pages may show.
 VENDORS = (
     r"hs (account auth|project (upload|delete))",
@@ -31,8 +34,11 @@ VENDORS = (
     r"( --test-level RunSpecifiedTests --tests (\w+))?",
     r"sf project deploy start --manifest (manifest/\w+\.xml) --post-destructive-changes (manifest/\w+\.xml) "
     r"--target-org \w+",
+    r"openssl rand -hex -out \S+ 32",
+    r"curl -fsS http://127\.0\.0\.1:8321/readyz",
+    r"touch \S+ \S+",
     r"openssl req -x509 -newkey rsa:2048 -nodes -days \d+ -keyout \S+ -out \S+ -subj /CN=leadlight",
-    r"chmod 600 \S+",
+    r"chmod 600 \S+( \S+)?",
 )
 #: Exit codes that a page announces.
 ANNOUNCED = {("salesforce", "uninstall --yes"): 4}
@@ -51,10 +57,14 @@ def page_of(platform: str) -> str:
 class Walk:
     """An administrator at work in a folder: what was exported, what was run and what came of it."""
 
-    def __init__(self, account: Portal, folder: Path) -> None:
+    def __init__(self, account: Portal, folder: Path, port: int = 0) -> None:
         self.account, self.folder = account, folder
         self.environment: dict[str, str] = {}
         self.ran: list[tuple[str, dict[str, Any]]] = []
+        #: Where the service listens.
+        self.port = port
+        #: What the likelihood of one lead was before a change of it, and after.
+        self.followed: list[tuple[float, float]] = []
 
     def take(self, line: str, where: Path) -> Path:
         """One line of a block; where the next one is run."""
@@ -79,18 +89,47 @@ class Walk:
         """A file with what the sandbox has under this name."""
         if name == "salesforce_private_key":
             return Path(self.account.ready["private_key_file"])
+        known = {
+            "hubspot_token": self.account.token,
+            "hubspot_client_secret": self.account.ready["client_secret"],
+            "salesforce_webhook_secret": PATH_SECRET,
+            # What the sandbox signs its callouts with.
+            "salesforce_hmac_secret": self.account.ready["client_secret"],
+        }
         path = self.folder / f"{name}.secret"
-        path.write_text(str(self.account.token) if name == "hubspot_token" else "made-up", encoding="utf-8")
+        path.write_text(f"{known[name]}\n", encoding="utf-8")
         return path
 
     def _run(self, arguments: list[str]) -> None:
         environment = {**self._address(), **self.environment}
+        if arguments == ["serve"]:
+            self._serve(environment)
+            return
         code, result, err = command([*arguments, "--json"], environment, self.folder)
         told = " ".join(arguments)
         assert code == ANNOUNCED.get((self.account.platform, told), 0), (told, err)
         self.ran.append((told, result))
         if arguments[0] == "init":
             self._set(f"{self.account.goal}\n")
+
+    def _serve(self, environment: dict[str, str]) -> None:
+        """The service, until a change in the account stands on the record; then it is stopped, as by Ctrl-C."""
+        scored = {
+            key: values for key, values in self.account.contacts().items() if _likelihood(values) is not None
+        }
+        lead = min(scored, key=lambda key: (_likelihood(scored[key]), key))
+        before = scored[lead]
+        # The sandbox calls the service itself: no proxy stands between.
+        given = {**environment, "LEADLIGHT_PUBLIC_URL": f"http://127.0.0.1:{self.port}"}
+        with begun(self.account, self.folder, self.port, given=given) as service:
+            self.account.edit(lead, **KEEN)
+            wait_for(
+                lambda: scored_at(self.account, lead) not in (None, before["leadlight_scored_at"]),
+                "the score that follows a change",
+            )
+            assert service.metric('leadlight_webhooks_total{outcome="unverified"}') == 0
+        after = self.account.contacts()[lead]
+        self.followed.append((float(before["leadlight_probability"]), float(after["leadlight_probability"])))
 
     def _address(self) -> dict[str, str]:
         """Where the sandbox is, which a real account needs no telling, and what it calls the app and its user."""
@@ -115,9 +154,14 @@ class Walk:
                 assert list((where).rglob(f"{name}.permissionset-meta.xml")), line
 
 
-def walk(account: Portal, folder: Path) -> Walk:
+def _likelihood(values: dict[str, Any]) -> float | None:
+    given = values.get("leadlight_probability")
+    return None if given in (None, "") else float(given)
+
+
+def walk(account: Portal, folder: Path, port: int) -> Walk:
     """All blocks of the platform's page, each from the administrator's own folder. Settings shown are put in."""
-    page, walking = page_of(account.platform), Walk(account, folder)
+    page, walking = page_of(account.platform), Walk(account, folder, port)
     for block in re.split(r"(?=^```(?:console|toml)$)", page, flags=re.MULTILINE):
         if block.startswith("```toml"):
             shown = tomllib.loads(block.split("```")[1].removeprefix("toml\n"))
@@ -132,20 +176,36 @@ def walk(account: Portal, folder: Path) -> Walk:
     return walking
 
 
+def doctors_word_on_webhooks(walking: Walk, project: Path) -> dict[str, Any]:
+    """What doctor says where the deployed project hears of another property than the models look at."""
+    path = project / WEBHOOKS
+    standing = path.read_text(encoding="utf-8")
+    path.write_text(standing.replace('"industry"', '"budget"'), encoding="utf-8")
+    walking.take("leadlight doctor", walking.folder)
+    path.write_text(standing, encoding="utf-8")
+    return next(check for check in walking.ran.pop()[1]["checks"] if check["name"] == "webhooks")
+
+
 def test_hubspot_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
     leads = write_leads(tmp_path, ROWS)
     (folder := tmp_path / "work").mkdir()
-    with sandbox(leads) as account:
-        walking = walk(account, folder)
+    target = f"http://127.0.0.1:{(port := free_port())}/webhooks/hubspot"
+    with portal("--from", str(leads), "--search-lag", "0", "--webhooks", target) as account:
+        walking = walk(account, folder, port)
         state = account.contacts()
+        warned = doctors_word_on_webhooks(walking, folder / "hubspot-app")
     results = [result for told, result in walking.ran if told.startswith("manifest")]
     assert [len(result["models"]) > 0 for result in results] == [False, True]
     assert results[1]["subscriptions"]["active"] > results[0]["subscriptions"]["active"]
     active = {name for (_, kind, _, name), on in deployed(folder / "hubspot-app").items() if on and name}
-    assert {"industry", "pricing_visits", "y"} <= active
+    assert {"industry", "pricing_visits", "employees", "y"} <= active
     doctors = [result for told, result in walking.ran if told == "doctor"]
     (check,) = [check for check in doctors[-1]["checks"] if check["name"] == "webhooks"]
     assert check["state"] == "ok", check
+    assert warned["state"] == "warn"
+    assert "missing: contact industry" in warned["detail"]
+    ((before, after),) = walking.followed
+    assert after > before
     assert next(result for told, result in walking.ran if told == "sync")["pushed"]["changed"] > ROWS / 2
     assert not any(
         value for values in state.values() for name, value in values.items() if name[:10] == "leadlight_"
@@ -155,13 +215,17 @@ def test_hubspot_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
 def test_salesforce_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
     leads = write_leads(tmp_path, ROWS)
     (folder := tmp_path / "work").mkdir()
-    with portal("--from", str(leads), "--search-lag", "1", platform="salesforce") as account:
-        walking = walk(account, folder)
+    # Signed JSON, as the Apex callout sends it.
+    target = f"json+http://127.0.0.1:{(port := free_port())}/webhooks/salesforce/{PATH_SECRET}"
+    with portal("--from", str(leads), "--search-lag", "1", "--webhooks", target, platform="salesforce") as account:
+        walking = walk(account, folder, port)
         state = account.contacts()
     results = [result for told, result in walking.ran if told.startswith("manifest")]
     assert [len(result["models"]) > 0 for result in results] == [False, True, True]
     assert account.named("industry") in results[1]["watch"]
     assert any("workflows/Lead" in path for path in results[2]["files"])
+    ((before, after),) = walking.followed
+    assert after > before
     assert next(result for told, result in walking.ran if told == "sync")["pushed"]["changed"] > ROWS / 2
     assert not any(
         value for values in state.values() for name, value in values.items() if name == "leadlight_score"
@@ -192,6 +256,27 @@ def test_the_readmes_steps_for_salesforce(tmp_path: Path) -> None:
         assert done["pushed"]["changed"] == dry["pushed"]["changed"] > ROWS / 2
         text = (folder / "leadlight.toml").read_text(encoding="utf-8")
         assert all(f"{name} =" in text for name in shown), "init leaves the lines open that the page fills in"
+
+
+@pytest.mark.parametrize(
+    ("platform", "secrets"),
+    [
+        ("hubspot", {"HUBSPOT_TOKEN", "HUBSPOT_CLIENT_SECRET"}),
+        ("salesforce", {"SALESFORCE_PRIVATE_KEY", "SALESFORCE_WEBHOOK_SECRET", "SALESFORCE_HMAC_SECRET"}),
+    ],
+)
+def test_the_service_starts_when_it_has_all_that_it_needs(platform: str, secrets: set[str]) -> None:
+    lines = [line for block in steps(page_of(platform)) for line in block]
+    start = lines.index("leadlight serve")
+    assert lines.index("leadlight sync") < start < lines.index("leadlight uninstall --yes")
+    exported = set(re.findall(r"export LEADLIGHT_(\w+?)(?:_FILE)?=", "\n".join(lines[:start])))
+    assert {*secrets, "PUBLIC_URL"} <= exported
+    service = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", service, re.MULTILINE)}
+    linked = set(re.findall(r"\(service\.md#([\w-]+)\)", page_of(platform)))
+    assert {"behind-a-proxy", "systemd"} <= linked <= headings
+    for name in secrets:
+        assert f"LEADLIGHT_{name}_FILE" in service
 
 
 @pytest.mark.parametrize("platform", ["hubspot", "salesforce"])

@@ -118,7 +118,7 @@ def test_the_unit_gives_every_credential_to_a_secret_of_ours() -> None:
             given[variable.removeprefix("LEADLIGHT_").removesuffix("_FILE").lower()] = path
     assert set(given) <= SECRETS
     assert {path.removeprefix("%d/") for path in given.values()} == credentials
-    assert len(credentials) == 4
+    assert len(credentials) == 7
 
 
 def test_systemd_has_nothing_to_say_against_the_unit(installed: Path, tmp_path: Path) -> None:

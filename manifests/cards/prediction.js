@@ -160,11 +160,15 @@ export function view(record, settings, now) {
     };
   }
   if (stale) {
+    // The date alone does not tell: values are written when they change, however often they are worked out anew.
+    const old =
+      `It was written ${ago(age)} and looks ${settings.staleDays} days ahead. What has not changed is not written ` +
+      'again: before you act on it, ask your administrator whether Leadlight still syncs.';
     return {
       ...shown,
       state: 'stale',
-      title: 'This prediction has run out',
-      message: `It was written ${ago(age)} and looks ${settings.staleDays} days ahead. Ask for a new sync before you act on it.`,
+      title: holdout ? 'In the holdout, and out of date' : 'This prediction may have run out',
+      message: holdout ? `${HOLDOUT} ${old}` : old,
     };
   }
   if (holdout) {

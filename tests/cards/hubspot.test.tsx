@@ -81,7 +81,7 @@ test('an error can be tried again, and says nothing of what HubSpot answered', (
 
 test('an old prediction warns before it shows', () => {
   const renderer = shown('stale');
-  expect(renderer.find(Alert).props).toMatchObject({ variant: 'warning', title: 'This prediction has run out' });
+  expect(renderer.find(Alert).props).toMatchObject({ variant: 'warning', title: 'This prediction may have run out' });
   expect(renderer.find(ScoreCircle).props.score).toBe(91);
 });
 
@@ -100,6 +100,23 @@ test('an empty record says that no value is not a zero', () => {
 
 test('properties that do not exist are no empty record', () => {
   expect(card({ properties: {} }).find(ErrorState).props.type).toBe('lock');
+});
+
+test('markup in a value is a text', () => {
+  const renderer = shown('markup');
+  expect(texts(renderer)).toEqual(
+    expect.arrayContaining(['Industry is <script>alert(1)</script>', 'City is <img src=x onerror=alert(1)>']),
+  );
+});
+
+test('nothing of a record is logged', () => {
+  const logs = (['log', 'info', 'warn', 'error', 'debug'] as const).map((name) => vi.spyOn(console, name));
+  shown('ready');
+  card({ error: new Error('mail a@b.example') });
+  for (const log of logs) {
+    expect(log).not.toHaveBeenCalled();
+    log.mockRestore();
+  }
 });
 
 test('the settings page lists what is written and what is heard of', () => {

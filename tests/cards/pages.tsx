@@ -42,7 +42,9 @@ function ofCard(answer: (typeof ANSWERS)[string]) {
 function ofComponent(answer: (typeof ANSWERS)[string]) {
   const fields = Object.entries(typeof answer === 'string' ? {} : named(answer, ofSalesforce.fields));
   const record = { data: { fields: Object.fromEntries(fields.map(([name, value]) => [name, { value }])) } };
-  const given = answer === 'loading' ? 'undefined' : JSON.stringify(answer === 'error' ? { error: {} } : record);
+  // A value that holds markup must not end the script that it stands in.
+  const json = JSON.stringify(answer === 'error' ? { error: {} } : record).replaceAll('<', '\\u003c');
+  const given = answer === 'loading' ? 'undefined' : json;
   return `<script src="../component.iife.js"></script><script>
     component.getRecord.answer = () => (${given});
     const card = component.createElement('c-leadlight-card', { is: component.LeadlightCard });

@@ -54,6 +54,13 @@ test('who is held out has no score on purpose', () => {
   expect(seen({ ...RECORDS.empty, holdout: 'true' })).toMatchObject({ state: 'empty', title: 'No score on purpose' });
 });
 
+test('an old prediction in the holdout says both', () => {
+  const shown = seen({ ...RECORDS.holdout, scored_at: String(NOW - 120 * 86_400_000) });
+  expect(shown).toMatchObject({ state: 'stale', holdout: true, title: 'In the holdout, and out of date' });
+  expect(shown.message).toContain('at random');
+  expect(shown.message).toContain('120 days ago');
+});
+
 test('a segment without a score says why there is none', () => {
   expect(seen(RECORDS.withoutScore)).toMatchObject({ state: 'ready', likely: '', reasonsFor: [] });
   expect(seen(RECORDS.withoutScore).title).toBe('No score');

@@ -24,6 +24,13 @@ export const RECORDS: Record<string, Record<string, string | null>> = {
   empty: EMPTY,
   holdout: { ...EMPTY, send_hour: '9', send_weekday: 'tuesday', send_source: 'segment', segment: 's3', holdout: 'true', scored_at: GOOD.scored_at },
   withoutScore: { ...GOOD, score: null, probability: null, grade: null, reasons: null, confidence: null },
+  // Somebody wrote markup into fields that predictions quote.
+  markup: {
+    ...GOOD,
+    reasons: '+ Industry is <script>alert(1)</script>; − City is <img src=x onerror=alert(1)>',
+    segment: '<b onclick=alert(1)>s3</b>',
+    model: '<iframe src=javascript:alert(1)>',
+  },
   long: {
     ...GOOD,
     score: '7',

@@ -75,7 +75,7 @@ test('who may see no field is told whom to ask', async () => {
 
 test('an old prediction warns before it shows', async () => {
   const root = await shown('stale');
-  expect(texts(root, '.banner.warning h3')).toEqual(['This prediction has run out']);
+  expect(texts(root, '.banner.warning h3')).toEqual(['This prediction may have run out']);
   expect(texts(root, '.score')).toEqual(['91']);
 });
 
@@ -88,4 +88,26 @@ test('a contact in the holdout is marked, and has no score', async () => {
 test('an empty record says that no value is not a zero', async () => {
   const root = await shown('empty');
   expect(root.textContent).toContain('No value is not a zero');
+});
+
+test('markup in a value is a text', async () => {
+  const root = await shown('markup');
+  expect(texts(root, '.for li')).toEqual(['Industry is <script>alert(1)</script>']);
+  expect(texts(root, '.against li')).toEqual(['City is <img src=x onerror=alert(1)>']);
+  expect(root.querySelectorAll('script, img, b, iframe, [onclick], [onerror]')).toHaveLength(0);
+});
+
+test('the number says what it is of', async () => {
+  const root = await shown('ready');
+  expect(texts(root, '.what')).toEqual(['Lead score']);
+});
+
+test('nothing of a record is logged', async () => {
+  const logs = ['log', 'info', 'warn', 'error', 'debug'].map((name) => vi.spyOn(console, name));
+  await shown('ready');
+  await card({ data: undefined, error: { body: { message: 'mail a@b.example' } } });
+  for (const log of logs) {
+    expect(log).not.toHaveBeenCalled();
+    log.mockRestore();
+  }
 });

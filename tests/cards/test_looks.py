@@ -5,17 +5,18 @@ import pytest
 from tests.cards.looks import PAGES
 from tests.connector.chromium import Watched, chromium
 
-STATES = ("denied", "empty", "error", "holdout", "loading", "long", "ready", "stale", "withoutScore")
+STATES = ("denied", "empty", "error", "holdout", "loading", "long", "markup", "ready", "stale", "withoutScore")
 #: What a reader must find in a state, on either platform.
 FOUND = {
     "ready": ("91", "73% likely: a deal won within 90 days", "Grade A", "High confidence", "Tuesday at 09:00"),
-    "stale": ("This prediction has run out", "120 days ago"),
+    "stale": ("This prediction may have run out", "120 days ago"),
     "holdout": ("In the holdout", "Frequent website visitors"),
     "empty": ("No value is not a zero",),
     "denied": ("You may not see predictions",),
     "error": ("could not be read",),
     "loading": ("Loading the prediction",),
     "long": ("4.1% likely", "Low confidence", "Company size is 1-10; 11-50"),
+    "markup": ("Industry is <script>alert(1)</script>",),
     "withoutScore": ("No score", "The goal is reached already"),
 }
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,9 +126,16 @@ def serving(
 
 
 @contextmanager
-def begun(account: Portal, folder: Path, port: int, more: Sequence[str] = ()) -> Iterator[Service]:
-    """The service on what is in the folder."""
-    process = start(["serve", "--port", str(port), *more], environment(account, folder), folder)
+def begun(
+    account: Portal,
+    folder: Path,
+    port: int,
+    more: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
+    """The service on what is in the folder; `given` is its environment, where a test has one of its own."""
+    around = environment(account, folder) if given is None else dict(given)
+    process = start(["serve", "--port", str(port), *more], around, folder)
     service = Service(account, folder, port, process)
     thread = threading.Thread(target=_read, args=(process, service.log), daemon=True)
     thread.start()

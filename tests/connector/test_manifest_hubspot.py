@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import SecretStr
 
 from connector.errors import BadSetting
 from connector.jobs.manifest import Order, manifest
@@ -157,6 +158,23 @@ def test_the_card_asks_for_our_properties_and_no_address(tmp_path: Path) -> None
         assert "hubspot.fetch" not in text, path
 
 
+@pytest.mark.parametrize("platform", ["hubspot", "salesforce"])
+def test_nothing_secret_and_nothing_of_this_machine_is_in_it(tmp_path: Path, platform: str) -> None:
+    secret = SecretStr("0-secret-0")
+    names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    given = dict.fromkeys(names, secret) | {
+        "alerts_webhook_url": SecretStr("https://hooks.example.com/0-secret-0")
+    }
+    settings = Settings(public_url=SERVICE, state_dir=tmp_path / "state", **given)  # type: ignore[arg-type]
+    manifest(settings, platform, Order(tmp_path / "app", contact_email=EMAIL))
+    files = [path for path in (tmp_path / "app").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        for never in ("0-secret-0", str(tmp_path), str(ROOT)):
+            assert never not in text, (path, never)
+
+
 def test_fields_of_the_card_are_those_of_the_manifest() -> None:
     logic = (ROOT / "manifests" / "cards" / "prediction.js").read_text(encoding="utf-8")
     listed = re.search(r"FIELDS = .*?\(\[(.*?)\]\)", logic, re.DOTALL)
@@ -203,6 +221,26 @@ def test_subscriptions_are_the_properties_that_the_models_use(tmp_path: Path) ->
         *(("deal", name) for name in ("amount", "closedate", "dealstage", "pipeline")),
     }
     assert all(entry["active"] for entries in lists.values() for entry in entries)
+
+
+def test_a_contacts_own_property_is_not_taken_for_the_companys() -> None:
+    given = {
+        "contact": frozenset({"employees", "lifecycle_stage"}),
+        "company": frozenset({"employees", "annual_revenue"}),
+    }
+    found = {(of, name) for _, _, of, name in subscriptions(replace(KNOWN, properties=given, deals=False)) if name}
+    assert found == {
+        ("contact", "employees"),
+        ("contact", "lifecyclestage"),
+        ("company", "numberofemployees"),
+        ("company", "annualrevenue"),
+    }
+
+
+def test_a_contact_that_moves_to_another_company_is_heard_of_where_companies_count() -> None:
+    moved = ("legacyCrmObjects", "contact.associationChange", "", "")
+    assert moved in subscriptions(replace(KNOWN, deals=False))
+    assert moved not in subscriptions(replace(KNOWN, deals=False, properties={"company": frozenset()}))
 
 
 def test_without_deals_and_models_only_contacts_are_heard_of() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,33 @@ def test_the_package_lists_every_part_and_nothing_else(files: dict[str, str]) ->
     assert texts(removed, "types/members") == texts(package, "types/members")
 
 
+def test_what_a_former_project_brought_is_taken_out_too(tmp_path: Path) -> None:
+    """Outbound messages, a former goal's fields: the org has them, whatever is written later."""
+    goals = {"renewal": {"event": "purchase", "horizon_days": 30}}
+    plain = Settings(
+        public_url=SERVICE, state_dir=tmp_path / "state", salesforce_webhook_secret=SecretStr("path-secret")
+    )
+    for user, settings in ((USER, plain.model_copy(update={"goals": goals})), (None, plain)):
+        manifest(settings, "salesforce", Order(tmp_path / "app", contact_email=EMAIL, outbound_user=user))
+    package, removed = (
+        (tmp_path / "app/manifest" / f"{name}.xml").read_text(encoding="utf-8")
+        for name in ("package", "destructiveChanges")
+    )
+    for gone in ("Lead.Leadlight_Lead_changed", "Contact.Leadlight_Probability_Renewal__c"):
+        assert f">{gone}<" not in package
+        assert f">{gone}<" in removed
+    assert set(re.findall("<members>.*?<", package)) < set(re.findall("<members>.*?<", removed))
+    (tmp_path / "app/manifest/destructiveChanges.xml").write_text("<Package><types>", encoding="utf-8")
+    with pytest.raises(BadSetting, match="destructiveChanges"):
+        manifest(settings, "salesforce", Order(tmp_path / "app", contact_email=EMAIL))
+
+
+def test_the_tests_of_a_class_are_run_with_its_deployment(tmp_path: Path) -> None:
+    with_class, without = (made("salesforce", tmp_path, public_url=url) for url in (SERVICE, None))
+    assert all("--tests LeadlightNotifierTest" in line for line in with_class.next if "deploy start" in line)
+    assert not any("--tests" in line for line in without.next)
+
+
 def test_one_api_version_and_no_newer_than_the_client_speaks(files: dict[str, str]) -> None:
     version = json.loads(files["sfdx-project.json"])["sourceApiVersion"]
     found = {
@@ -284,6 +312,80 @@ def test_the_service_takes_what_the_callout_signs(files: dict[str, str]) -> None
     SalesforceReceiver(None, SecretStr(key)).verify(received)
     with pytest.raises(Unverified):
         SalesforceReceiver(None, SecretStr("other")).verify(received)
+
+
+def found(pattern: str, code: str) -> tuple[str, ...]:
+    match = re.search(pattern, code)
+    assert match is not None, pattern
+    return match.groups()
+
+
+@pytest.mark.parametrize("body", ['{"records":[]}', '{"records":[{"id":"Käthe . ☃"}]}'])
+def test_a_message_signed_by_the_constants_of_the_class_is_let_in(files: dict[str, str], body: str) -> None:
+    """Nothing here is ours but the order of steps: algorithm, separator, prefix, unit, headers are read there."""
+    code = apex(files, "LeadlightNotifier")
+    algorithm, separator = found(
+        r"generateMac\('Hmac(\w+)', Blob\.valueOf\(timestamp \+ '(.)' \+ body\), Blob\.valueOf\(secret\)\)", code
+    )
+    (prefix,) = found(r"return '([^']+)' \+ EncodingUtil\.convertToHex\(mac\)", code)
+    (unit,) = found(r"String timestamp = String\.valueOf\(now\.getTime\(\) / (\d+)\)", code)
+    (path,) = found(r"setEndpoint\('callout:Leadlight(/[^']+)' \+ pathPart\(settings\.Webhook_Secret__c\)\)", code)
+    stamped, signed = (
+        found(rf"setHeader\('(X-[\w-]+)', {value}", code)[0] for value in ("timestamp", "signature")
+    )
+    at = datetime(2026, 11, 25, 9, 0, 0, 123_000)
+    stamp = str(int(at.replace(tzinfo=UTC).timestamp() * 1000) // int(unit))
+    mac = hmac.new(b"key", f"{stamp}{separator}{body}".encode(), algorithm.lower()).hexdigest()
+    headers = {stamped.lower(): stamp, signed.lower(): prefix + mac}
+    receiver = SalesforceReceiver(SecretStr("a b/c"), SecretStr("key"))
+    receiver.verify(Received("POST", f"{path}a%20b%2Fc", headers, body.encode(), at))
+    with pytest.raises(Unverified):
+        receiver.verify(Received("POST", f"{path}a%20b%2Fc", headers, body.encode() + b" ", at))
+
+
+def test_a_secret_is_one_part_of_the_callouts_path(files: dict[str, str]) -> None:
+    code, pinned = apex(files, "LeadlightNotifier"), apex(files, "LeadlightNotifierTest")
+    assert "EncodingUtil.urlEncode(secret, 'UTF-8').replace('+', '%20')" in code
+    assert "'callout:Leadlight/webhooks/salesforce/path%20secret'" in pinned
+
+
+def test_the_apex_tests_make_no_record_that_an_org_may_refuse(files: dict[str, str]) -> None:
+    """A required field, a validation rule or a flow of the org's would fail the deployment."""
+    pinned = apex(files, "LeadlightNotifierTest")
+    assert re.findall(r"(?:insert|update|upsert) (?:new )?(\w+)", pinned) == [
+        "Leadlight_Settings__c",
+        "settings",
+        "settings",
+    ]
+    assert not re.search(r"\[\s*SELECT", pinned)
+
+
+def test_every_branch_of_the_callout_but_the_second_try_is_tested(files: dict[str, str]) -> None:
+    """Salesforce deploys a class to production with three quarters of its lines run."""
+    pinned = apex(files, "LeadlightNotifierTest")
+    called = set(re.findall(r"LeadlightNotifier\.(\w+)\(", pinned)) | {"execute"} & set(
+        re.findall(r"\.(\w+)\(null\)", pinned)
+    )
+    code = apex(files, "LeadlightNotifier")
+    methods = set(re.findall(r"^    (?:public|private)(?: static)? \w+ (\w+)\(", code, re.MULTILINE))
+    reached = {"send": "changed", "pathPart": "request", "bodyOf": "request"}
+    assert {reached.get(name, name) for name in methods} <= called
+
+
+def test_who_calls_out_may_read_the_credential_and_no_record(files: dict[str, str]) -> None:
+    notifier = permission_set(files, "Leadlight_Notifier")
+    assert texts(notifier, "objectPermissions/object") == ["UserExternalCredential"]
+    assert texts(notifier, "objectPermissions/allowRead") == ["true"]
+    for more in ("allowCreate", "allowDelete", "allowEdit", "modifyAllRecords", "viewAllRecords"):
+        assert texts(notifier, f"objectPermissions/{more}") == ["false"], more
+    assert not texts(notifier, "userPermissions/name")
+
+
+def test_the_fields_to_watch_are_called_as_the_org_calls_them(tmp_path: Path) -> None:
+    names = frozenset({"Industry", "Region__c", "country", "lifecyclestage"})
+    known = replace(KNOWN, properties={"contact": names, "company": frozenset({"employees"})})
+    watch = made("salesforce", tmp_path, known).more["watch"]
+    assert watch == ["Country", "Industry", "MailingCountry", "Region__c", "Status"]
 
 
 def test_the_service_reads_what_the_callout_says(files: dict[str, str]) -> None:

@@ -79,13 +79,15 @@ def make(settings: Settings, platform: str, order: Order, known: Learnt) -> Proj
     if platform == "hubspot":
         app = hubspot.project(settings, known, card, order.contact_email, hubspot.deployed(order.out))
         return Project(app.files, app.notes, app.next(order.out), more={"subscriptions": app.subscriptions})
-    app_files = salesforce.project(settings, ours, card, order.contact_email, order.outbound_user)
+    app_files = salesforce.project(
+        settings, ours, card, order.contact_email, order.outbound_user, salesforce.deployed(order.out)
+    )
     return Project(
         app_files.files,
         app_files.notes,
         app_files.next(order.out),
         app_files.secret,
-        {"watch": sorted(known.properties.get("contact", ()))},
+        {"watch": salesforce.watched(known)},
     )
 
 

@@ -22,11 +22,11 @@ WEBHOOKS = "src/app/webhooks/webhooks-hsmeta.json"
 #: Where the service hears of changes.
 PATH = "/webhooks/hubspot"
 _APP, _CARDS, _PAGE = "src/app/app-hsmeta.json", "src/app/cards", "src/app/settings"
-#: Canonical names of features whose HubSpot property is called otherwise.
+#: Canonical names of features whose HubSpot property is called otherwise, by object: a contact may well have a
+#: property of its own with the name that a company's canonical column has.
 _THEIRS = {
-    "employees": "numberofemployees",
-    "annual_revenue": "annualrevenue",
-    "lifecycle_stage": "lifecyclestage",
+    "contact": {"lifecycle_stage": "lifecyclestage"},
+    "company": {"employees": "numberofemployees", "annual_revenue": "annualrevenue"},
 }
 #: What of a deal can change a prediction.
 _DEAL = ("amount", "closedate", "dealstage", "pipeline")
@@ -96,14 +96,15 @@ def subscriptions(known: Learnt) -> frozenset[Subscription]:
         ("legacyCrmObjects", "contact.restore", "", ""),
         ("hubEvents", "contact.privacyDeletion", "", ""),
     }
-    names = {of: {_THEIRS.get(name, name) for name in given} for of, given in known.properties.items()}
+    names = {of: {_THEIRS.get(of, {}).get(name, name) for name in given} for of, given in known.properties.items()}
     if known.deals:
         names["deal"] = set(_DEAL)
         found |= {
             ("crmObjects", "object.creation", "deal", ""),
             ("legacyCrmObjects", "deal.deletion", "", ""),
-            ("legacyCrmObjects", "contact.associationChange", "", ""),
         }
+    if known.deals or names.get("company"):
+        found.add(("legacyCrmObjects", "contact.associationChange", "", ""))
     never = set(read_toml("hubspot", "words.toml")["no_webhook"])
     for of, given in names.items():
         found |= {("crmObjects", "object.propertyChange", of, name) for name in given - never}

@@ -43,6 +43,8 @@ def permission_sets(ours: Sequence[Property], objects: Iterable[str]) -> dict[st
             ),
             ("hasActivationRequired", "false"),
             ("label", "Leadlight notifier"),
+            # Whoever calls out by a named credential needs to read these; custom permission sets lack it.
+            _object_permission({"name": "UserExternalCredential", "all": False}),
         ],
     }
 
@@ -61,6 +63,6 @@ def _object_permission(entry: Mapping[str, Any]) -> Element:
             ("allowRead", "true"),
             ("modifyAllRecords", "false"),
             ("object", entry["name"]),
-            ("viewAllRecords", "true"),
+            ("viewAllRecords", str(entry.get("all", True)).lower()),
         ],
     )

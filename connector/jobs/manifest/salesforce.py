@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from connector.errors import BadSetting
 from connector.jobs.manifest.cards import Card
+from connector.jobs.manifest.learnt import Learnt
 from connector.jobs.manifest.permissions import NOTIFIER, permission_sets
-from connector.jobs.manifest.xml import Element, document
+from connector.jobs.manifest.xml import NAMESPACE, Element, document
 from connector.platforms.salesforce.words import field_name
 from connector.settings import Settings
 from manifests import Property, properties, read_toml, read_tree
 
 ROOT = "force-app/main/default"
 _CARD = f"{ROOT}/lwc/leadlightCard"
+_REMOVED = "manifest/destructiveChanges.xml"
 #: Where the service hears of changes; the last part of the path is the secret.
 PATH = "/webhooks/salesforce"
 #: What only an org needs that tells us of changes.
@@ -30,6 +36,13 @@ _OF_WEBHOOKS = tuple(
 )
 #: Fields in a message: the record is read afresh, they only date the change.
 _TOLD = ("Id", "SystemModstamp")
+#: Canonical names of features -> the fields of leads and contacts that they are read from.
+_THEIRS = {
+    "country": ("Country", "MailingCountry"),
+    "email": ("Email",),
+    "lifecycle_stage": ("Status",),
+    "lifecyclestage": ("Status",),
+}
 #: Parts by their folders, for package.xml. What lies one level deeper is a part of its folder.
 _TYPES = {
     "classes": "ApexClass",
@@ -51,20 +64,23 @@ class Org:
     notes: tuple[str, ...] = ()
     secret: frozenset[str] = field(default_factory=frozenset)
 
-    @staticmethod
-    def next(out: Path) -> tuple[str, ...]:
-        return (
-            f"cd {out}",
-            "sf org login web --alias myorg",
-            "sf project deploy start --manifest manifest/package.xml --target-org myorg --dry-run",
-            "sf project deploy start --manifest manifest/package.xml --target-org myorg",
-        )
+    def next(self, out: Path) -> tuple[str, ...]:
+        deploy = "sf project deploy start --manifest manifest/package.xml --target-org myorg"
+        tests = " --test-level RunSpecifiedTests --tests LeadlightNotifierTest"
+        tests = tests if any(path.startswith(f"{ROOT}/classes/") for path in self.files) else ""
+        return (f"cd {out}", "sf org login web --alias myorg", f"{deploy} --dry-run{tests}", f"{deploy}{tests}")
 
 
 def project(
-    settings: Settings, ours: Sequence[Property], card: Card, contact_email: str | None, outbound_user: str | None
+    settings: Settings,
+    ours: Sequence[Property],
+    card: Card,
+    contact_email: str | None,
+    outbound_user: str | None,
+    former: Mapping[str, set[str]],
 ) -> Org:
-    """All files; without public_url none that calls us. Raises BadSetting naming what is missing."""
+    """All files; without public_url none that calls us. `former` are the parts that an earlier project in the
+    folder may have brought into the org: they are taken out with the rest. Raises BadSetting: what is missing."""
     if contact_email is None:
         raise BadSetting("A Salesforce app names whom to write to: add --contact-email you@your-company.example.")
     service = settings.public_url
@@ -102,8 +118,32 @@ def project(
     members = _members(files)
     files["manifest/package.xml"] = document("Package", [*_listed(members), ("version", version)])
     files["manifest/empty.xml"] = document("Package", [("version", version)])
-    files["manifest/destructiveChanges.xml"] = document("Package", _listed(members))
+    every = {kind: members.get(kind, set()) | former.get(kind, set()) for kind in {*members, *former}}
+    files[_REMOVED] = document("Package", _listed(every))
     return Org(files, notes, frozenset(secret))
+
+
+def deployed(folder: Path) -> dict[str, set[str]]:
+    """Metadata type -> names that the folder's project would take out of the org; empty where it has none. Raises
+    BadSetting for a file that is not of Salesforce's shape."""
+    path = folder / _REMOVED
+    if not path.is_file():
+        return {}
+    space = f"{{{NAMESPACE}}}"
+    try:
+        kinds = fromstring(path.read_text(encoding="utf-8")).findall(f"{space}types")
+    except (ParseError, DefusedXmlException, ValueError) as problem:
+        raise BadSetting(f"{path} is no package of Salesforce's ({type(problem).__name__}).") from None
+    return {
+        str(kind.findtext(f"{space}name")): {str(name.text) for name in kind.findall(f"{space}members")}
+        for kind in kinds
+    }
+
+
+def watched(known: Learnt) -> list[str]:
+    """Fields of leads and contacts whose changes a flow has to tell, by their names in the org."""
+    names = known.properties.get("contact", frozenset())
+    return sorted({theirs for name in names for theirs in _THEIRS.get(name, (name,))})
 
 
 def _filled(path: str, text: str, fills: Mapping[str, str]) -> str:
