@@ -75,9 +75,7 @@ def erase(
 
 
 def _sure(whom: dict[str, Any]) -> bool:
-    confirm(
-        f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?", yes=False
-    )
+    confirm(f"Erase {whom['contacts']} contact record(s) and {whom['addresses']} address(es) for good?", yes=False)
     return True
 
 

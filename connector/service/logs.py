@@ -31,6 +31,7 @@ run_id: ContextVar[str | None] = ContextVar("run_id", default=None)
 LONGEST = 2_000
 
 #: Libraries that tell of every connection or job, with addresses in it.
+_UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _QUIET = ("apscheduler", "urllib3", "uvicorn.access", "asyncio")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: `color_message` is uvicorn's: the same once more.
@@ -87,6 +88,11 @@ def configure(level: str = "INFO", *, stream: TextIO | None = None, as_json: boo
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level)
+    for name in _UVICORN:  # whoever set it up before in this process let its lines go elsewhere
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.setLevel(logging.NOTSET)
+        library.propagate, library.disabled = True, False
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)

@@ -252,7 +252,12 @@ def test_an_address_goes_in_the_body_alone(folder: Path) -> None:
     with standing(state(folder)) as service:
         service.answers["erase-who"] = [ended(whom)]
         service.answers["erase"] = [
-            ended({"removed": {}, "cleared": 0, "proof": {"traces": [], "columns": 1, "files": 1}})
+            ended(
+                {
+                    **{"removed": {}, "cleared": 0, "files": {"rows_removed": {}, "deleted": []}},
+                    "proof": {"traces": [], "columns": 1, "files": 1},
+                }
+            )
         ]
         code, _, err = command(
             ["erase", "--email", "-", "--yes", "--json"], {}, folder, answers="jane@example.org\n"
@@ -268,7 +273,7 @@ def test_a_person_is_asked_here_before_the_service_does_it(folder: Path, monkeyp
     target = {"of_run": "r1", "command": "sync", "values": 21, "contacts": 7}
     done = {
         **{"run_id": "r2", "of_run": "r1", "dry_run": False, "restored": 7, "failed": 0, "barred": 0, "held": 0},
-        **{"values": 21, "kept": [], "skipped": {"edited_since": 0, "gone": 0}},
+        **{"values": 21, "kept": [], "notes": [], "skipped": {"edited_since": 0, "gone": 0}},
     }
     with standing(state(folder)) as service:
         service.answers = {"rollback-target": [ended(target)], "rollback": [ended(done)]}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -167,7 +167,7 @@ def test_a_contact_of_whom_nothing_is_known_changes_nobody_else(case: Case) -> N
 
 def test_a_model_of_another_goal_or_predictor_is_refused(case: Case) -> None:
     for odd in ({"goal": "renewal"}, {"predictor": "horoscope"}):
-        strange = Model(**{**vars(case.model), **odd})
+        strange = replace(case.model, **odd)
         with pytest.raises(ModelMismatch):
             case.predictor.score(context(), strange)
 
