@@ -117,10 +117,12 @@ def start(arguments: list[str], environment: dict[str, str], folder: Path) -> "s
     )
 
 
-def leadlight(arguments: list[str], environment: dict[str, str], folder: Path) -> tuple[int, dict[str, Any], str]:
+def leadlight(
+    arguments: list[str], environment: dict[str, str], folder: Path, seconds: float = DEADLINE
+) -> tuple[int, dict[str, Any], str]:
     """Exit code, JSON (empty when none), stderr."""
     process = start(arguments, environment, folder)
-    out, err = process.communicate(timeout=DEADLINE)
+    out, err = process.communicate(timeout=seconds)
     return process.returncode, json.loads(out) if out.strip() else {}, err
 
 

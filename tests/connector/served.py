@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.connector.commands import workplace
-from tests.connector.portal import Portal, leadlight, portal, start, wait_for
+from tests.connector.portal import DEADLINE, Portal, leadlight, portal, start, wait_for
 
 #: In the path of Salesforce's outbound messages, and what its callouts are signed with.
 PATH_SECRET, HMAC_SECRET = "in-the-path-3f8a1c", "signs-callouts-77b2"
@@ -112,14 +113,24 @@ def receiving(port: int, *options: str, platform: str = "hubspot") -> Iterator[P
 
 @contextmanager
 def serving(
-    account: Portal, folder: Path, port: int, settings: str = QUIET, *, synced: bool = True
+    account: Portal,
+    folder: Path,
+    port: int,
+    settings: str = QUIET,
+    *,
+    synced: bool = True,
+    market: bool = False,
+    seconds: float = DEADLINE,
 ) -> Iterator[Service]:
-    """The service until the block ends; `synced`: after a first sync."""
+    """The service until the block ends; `synced`: after a first sync, which may take so many seconds; `market`: on
+    a made-up market, whose goal is the default one."""
     workplace(folder, "max_grade_moves = 1.0", account)
+    if market:
+        (folder / "leadlight.toml").write_text("max_grade_moves = 1.0\n", encoding="utf-8")
     with (folder / "leadlight.toml").open("a", encoding="utf-8") as file:
         file.write(f"\n{settings}")
     if synced and not list((folder / "state").glob("*/mirror.duckdb")):
-        code, _, err = leadlight(["sync", "--json"], environment(account, folder), folder)
+        code, _, err = leadlight(["sync", "--json"], environment(account, folder), folder, seconds)
         assert code == 0, err
     with begun(account, folder, port) as service:
         yield service
@@ -196,4 +207,22 @@ def signed(secret: str, url: str, body: bytes, at: float | None = None) -> dict[
         "content-type": "application/json",
         "x-hubspot-signature-v3": digest,
         "x-hubspot-request-timestamp": stamp,
+    }
+
+
+def salesforce_callout(record_ids: Sequence[str], change: str = "updated") -> bytes:
+    """A body as the Apex callout posts it."""
+    at = datetime.now(UTC).isoformat()
+    records = [{"object": "Contact", "id": one, "change": change} for one in record_ids]
+    return json.dumps({"at": at, "records": records}).encode()
+
+
+def signed_callout(body: bytes) -> dict[str, str]:
+    """The headers of the callout: HMAC-SHA256 of timestamp, a full stop and body."""
+    stamp = str(int(time.time()))
+    code = hmac.digest(HMAC_SECRET.encode(), stamp.encode() + b"." + body, "sha256").hex()
+    return {
+        "content-type": "application/json",
+        "x-leadlight-signature": f"sha256={code}",
+        "x-leadlight-timestamp": stamp,
     }

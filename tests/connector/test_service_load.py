@@ -1,0 +1,52 @@
+"""Changes by the second in a pretend account: every one is in its contact's properties at the end."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.service import SETTINGS, knock, load, percentile
+from tests.connector.served import free_port, receiving, serving
+from tests.made_up import write_leads
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_every_change_is_written_also_those_that_come_during_a_sync(tmp_path: Path) -> None:
+    port = free_port()
+    leads = write_leads(tmp_path, 320)
+    options = ("--from", str(leads), "--latency-ms", "20")
+    with receiving(port, *options) as account, serving(account, tmp_path / "s", port, SETTINGS) as service:
+        found = load(account, service, rate=10, seconds=6, sync=True, name="pricing_visits")
+    assert found.changes == 60
+    assert found.lost == []
+    assert len(found.written) == 60
+    assert found.sync["failed"] == 0
+
+
+def test_signed_requests_over_many_connections_are_all_acknowledged(tmp_path: Path) -> None:
+    port = free_port()
+    leads = write_leads(tmp_path, 320)
+    with receiving(port, "--from", str(leads)) as account, serving(account, tmp_path / "s", port) as service:
+        told = knock(f"{service.url}/webhooks/hubspot", str(account.ready["client_secret"]), 160, 320)
+        assert told["statuses"] == {"200": 160}
+        assert service.metric("leadlight_inbox_requests_total") >= 160
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_a_hundred_changes_a_second_for_a_minute(tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--contacts", "50000", "--seed", "1", "--latency-ms", "20")
+    with (
+        receiving(port, *options) as account,
+        serving(account, tmp_path, port, SETTINGS, market=True, seconds=3600) as service,
+    ):
+        found = load(account, service, rate=100, seconds=60, sync=True)
+    sys.stderr.write(json.dumps(found.to_json(), indent=1) + "\n")
+    assert found.changes == 6000
+    assert found.lost == []
+    assert percentile(found.written, 0.5) <= 1.5
+    assert percentile(found.written, 0.95) <= 3.0
+    assert found.acknowledged_p99 <= 0.1
