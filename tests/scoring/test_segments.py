@@ -191,7 +191,7 @@ def test_who_objects_to_profiling_is_in_no_segment() -> None:
 def test_a_spoilt_model_is_refused() -> None:
     here, model = trained()
     with pytest.raises(ModelMismatch):
-        SEGMENTS.score(here, Model(**{**vars(model), "files": {"segments.json": "[]"}}))
+        SEGMENTS.score(here, replace(model, files={"segments.json": "[]"}))
 
 
 def households() -> Context | None:

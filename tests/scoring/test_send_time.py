@@ -1,5 +1,6 @@
 """Send time: the hours that were planted are found, mail habits and opt-outs are heeded, noise is refused."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_a_spoilt_model_is_refused() -> None:
     here = context(tables(visits(planted()), people()))
     model = SEND.train(here)
     with pytest.raises(ModelMismatch):
-        SEND.score(here, Model(**{**vars(model), "files": {"profiles.json": "{}"}}))
+        SEND.score(here, replace(model, files={"profiles.json": "{}"}))
 
 
 @cache
