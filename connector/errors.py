@@ -21,10 +21,18 @@
 Messages never hold secrets or personal data: a record is named by its id, a file by name and line.
 """
 
+import traceback
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+
+def places(error: BaseException) -> str:
+    """File and line of each frame that an error came through: with its type, all that may be told of one that
+    nobody foresaw, whose message may hold personal data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "; ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 class LeadlightError(Exception):

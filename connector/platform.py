@@ -97,6 +97,26 @@ class StreamOff:
     why: str
 
 
+#: Before and after anything that ever happened (naive UTC).
+BEGINNING, END = datetime(1970, 1, 1), datetime(9999, 1, 1)  # noqa: DTZ001 - naive UTC, as the mirror's
+
+
+@dataclass(frozen=True)
+class Span:
+    """Live records of an object with since <= modified date <= until (UTC) and above < id <= upto, ids as numbers.
+
+    The date is that of the version last read, not of our own write since: a person may have edited the record just
+    before that write, and only a reading shows it. With `written` it is that of our write where it came later.
+    """
+
+    object_name: str
+    since: datetime = BEGINNING
+    until: datetime = END
+    above: str | None = None
+    upto: str | None = None
+    written: bool = False
+
+
 class Known(Protocol):
     """What a pull may ask about the mirror."""
 
@@ -107,31 +127,10 @@ class Known(Protocol):
         """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
         equals the mirror's."""
 
-    def count(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> int:
-        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers.
+    def count(self, span: Span) -> int:
+        """How many records are in it."""
 
-        The date is that of the version last read; with `written` that of our own write where it came later.
-        """
-
-    def ids(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> list[str]:
+    def ids(self, span: Span) -> list[str]:
         """Their ids, ascending as numbers."""
 
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:

@@ -1,10 +1,8 @@
 """How a command ended: what it prints, and what goes from one process to another about it. Quick to import."""
 
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from connector.errors import (
@@ -19,6 +17,7 @@ from connector.errors import (
     StateHeld,
     StateMismatch,
     TryLater,
+    places,
 )
 from scoring.errors import ModelMismatch, UsageError
 
@@ -118,11 +117,8 @@ def ended_by(error: BaseException) -> Ended:
         return _failed(error, 2)
     if isinstance(error, KeyboardInterrupt):
         return interrupted("Nothing is lost: the next run goes on from the last committed page.")
-    where = "; ".join(
-        f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
-    )
     name = type(error).__name__
-    message = f"Unexpected {name} at {where}. Please report this line."
+    message = f"Unexpected {name} at {places(error)}. Please report this line."
     return Ended({"error": f"unexpected {name}"}, "failed", message, UNEXPECTED, 1)
 
 

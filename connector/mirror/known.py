@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -11,6 +10,7 @@ import pyarrow as pa
 from connector.errors import Bug
 from connector.mirror.records import OBJECTS
 from connector.mirror.sql import first, naive, registered, texts
+from connector.platform import Span
 
 _LIVE = "deleted_at is null and merged_into is null"
 
@@ -44,38 +44,16 @@ class MirrorKnown:
         is_news = [not echo for echo in is_echo]
         return contacts.filter(pa.array(is_news, pa.bool_())), contacts.filter(pa.array(is_echo, pa.bool_()))
 
-    def count(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> int:
-        """Live records with since <= modified_at <= until (UTC) and above < id <= upto, ids as numbers.
-
-        The date is that of the version last read, not of our own write since: a person may have edited the record
-        just before that write, and only a reading shows it. With `written` it is that of our write.
-        """
-        where, parameters = self._window(object_name, since, until, above, upto, written=written)
+    def count(self, span: Span) -> int:
+        """How many records are in it."""
+        where, parameters = _window(span)
         row = first(self._connection, f"select count(*) {where}", parameters)
         return int(row[0]) if row else 0
 
-    def ids(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> list[str]:
+    def ids(self, span: Span) -> list[str]:
         """Their ids, ascending as numbers."""
-        where, parameters = self._window(object_name, since, until, above, upto, written=written)
-        key = OBJECTS[_TABLES[object_name]][1]
+        where, parameters = _window(span)
+        key = OBJECTS[_TABLES[span.object_name]][1]
         query = f"select {key} {where} order by try_cast({key} as hugeint)"
         return [row[0] for row in self._connection.execute(query, parameters).fetchall()]
 
@@ -103,28 +81,20 @@ class MirrorKnown:
         ).fetchall()
         return [row[0] for row in rows]
 
-    def _window(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool,
-    ) -> tuple[str, list[object]]:
-        if object_name not in _TABLES:
-            raise Bug(f"The mirror keeps no records of object {object_name!r}.")
-        table = _TABLES[object_name]
-        number = f"try_cast({OBJECTS[table][1]} as hugeint)"
-        stamp = "modified_at" if written else "read_modified_at"
-        where = f"from store.{table} where {_LIVE} and {stamp} >= ? and {stamp} <= ?"
-        parameters: list[object] = [naive(since), naive(until)]
-        for bound, comparison in ((above, ">"), (upto, "<=")):
-            if bound is not None:
-                where += f" and {number} {comparison} ?::hugeint"
-                parameters.append(bound)
-        return where, parameters
+
+def _window(span: Span) -> tuple[str, list[object]]:
+    if span.object_name not in _TABLES:
+        raise Bug(f"The mirror keeps no records of object {span.object_name!r}.")
+    table = _TABLES[span.object_name]
+    number = f"try_cast({OBJECTS[table][1]} as hugeint)"
+    stamp = "modified_at" if span.written else "read_modified_at"
+    where = f"from store.{table} where {_LIVE} and {stamp} >= ? and {stamp} <= ?"
+    parameters: list[object] = [naive(span.since), naive(span.until)]
+    for bound, comparison in ((span.above, ">"), (span.upto, "<=")):
+        if bound is not None:
+            where += f" and {number} {comparison} ?::hugeint"
+            parameters.append(bound)
+    return where, parameters
 
 
 _ADDRESSES = """

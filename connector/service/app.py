@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from connector.handing import PATH
 from connector.pages.dashboard import dashboard
 from connector.pages.login import Login, local
 from connector.pages.office import Office
@@ -49,7 +50,7 @@ def application(
             Route("/healthz", health),
             Route("/readyz", readiness),
             Route("/metrics", measured),
-            Route("/handed", handed.route, methods=["POST"]),
+            Route(PATH, handed.route, methods=["POST"]),
             *dashboard(office, login),
         ]
     )

@@ -10,17 +10,14 @@ import logging
 import re
 import sys
 import threading
-import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
-from connector.errors import LeadlightError
+from connector.errors import LeadlightError, places
 from scoring.errors import ScoringError
 
 #: Of the request and of the run that the line belongs to.
@@ -169,8 +166,4 @@ def told(error: BaseException) -> dict[str, str]:
     places it came through."""
     kind = type(error).__name__
     ours = isinstance(error, LeadlightError | ScoringError)
-    return {"error": redacted(f"{kind}: {error}" if ours else kind), "at": _places(error.__traceback__)}
-
-
-def _places(trace: TracebackType | None) -> str:
-    return "; ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(trace))
+    return {"error": redacted(f"{kind}: {error}" if ours else kind), "at": places(error)}

@@ -19,8 +19,6 @@ from connector.platform import Received, Receiver
 
 #: Seconds that a body may take to come.
 SLOWEST = 10.0
-#: Bytes of a body that are read on after it was refused, so that its sender reads the answer.
-_PATIENCE = 1_000_000
 
 Outcome = str
 

@@ -7,15 +7,13 @@ two batches that it writes. They get at most every other moment, so that the ord
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater
+from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater, places
 from connector.inbox import Inbox
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
 from connector.jobs.orders import as_of, carry_out, subject_of
@@ -162,7 +160,7 @@ class Worker:
                 self._turn()
                 self._failed = 0
             except Exception as error:  # noqa: BLE001 - the worker outlives whatever befalls one turn
-                log.error("%s at %s", type(error).__name__, where(error))
+                log.error("%s at %s", type(error).__name__, places(error))
                 self._failed += 1
                 self._tire()
         try:
@@ -270,7 +268,7 @@ class Worker:
             try:
                 beside.close()
             except Exception as error:  # noqa: BLE001 - how the order ended is not to be lost with it
-                log.error("%s at %s", type(error).__name__, where(error))
+                log.error("%s at %s", type(error).__name__, places(error))
 
     def _stop_here(self) -> None:
         if self._stopping:
@@ -317,7 +315,7 @@ class Worker:
             self._tire(trouble)
             return False
         except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on
-            log.error("%s in rescoring at %s", type(error).__name__, where(error))
+            log.error("%s in rescoring at %s", type(error).__name__, places(error))
             self._inbox.settle(hints, left=[hint.key for hint in hints], reason=type(error).__name__)
             if beside is not None:
                 beside.close()
@@ -414,9 +412,3 @@ class _Beside:
             self._opened = None
             rescoring.end()
             mirror.close()
-
-
-def where(error: BaseException) -> str:
-    """File and line of each frame: all that may be told of an unexpected error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "; ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

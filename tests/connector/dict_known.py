@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from connector.platform import Page, StreamOff
+from connector.platform import Page, Span, StreamOff
 
 KEYS = {"contacts": "contact_id", "companies": "company_id", "deals": "deal_id", "events": "event_id"}
 PARENTS = {"contact_addresses": "contact_id", "consents": "contact_id", "deal_contacts": "deal_id"}
@@ -96,29 +96,12 @@ class DictKnown:
             and (held["properties"], held["ours"]) == (row["properties"], row["ours"])
         )
 
-    def count(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> int:
-        return len(self.ids(object_name, since, until, above, upto, written=written))
+    def count(self, span: Span) -> int:
+        return len(self.ids(span))
 
-    def ids(
-        self,
-        object_name: str,
-        since: datetime,
-        until: datetime,
-        above: str | None,
-        upto: str | None,
-        *,
-        written: bool = False,
-    ) -> list[str]:
-        rows = self.tables[WORDS[object_name]]
+    def ids(self, span: Span) -> list[str]:
+        above, upto = span.above, span.upto
+        rows = self.tables[WORDS[span.object_name]]
         low = -1 if above is None else int(above)
         high = float("inf") if upto is None else int(upto)
         # one record is asked for very often
@@ -126,7 +109,9 @@ class DictKnown:
         found = [
             name
             for name in near
-            if name in rows and low < int(name) <= high and since <= self._stamp(rows[name], written) <= until
+            if name in rows
+            and low < int(name) <= high
+            and span.since <= self._stamp(rows[name], span.written) <= span.until
         ]
         return sorted(found, key=int)
 

@@ -15,12 +15,12 @@ from playwright.sync_api import Browser, expect
 from starlette.applications import Starlette
 
 from connector.pages.dashboard import dashboard
-from connector.pages.desk import Desk
 from connector.pages.login import Login
 from connector.settings import load
 from tests.connector import inside as here
 from tests.connector.chromium import DESKTOP, PHONE, Watched, chromium
 from tests.connector.commands import inside, workplace
+from tests.connector.desk import Desk
 from tests.connector.portal import Portal
 from tests.made_up import write_leads
 

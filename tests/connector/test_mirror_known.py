@@ -6,7 +6,7 @@ import pytest
 
 from connector.errors import Bug
 from connector.mirror import Mirror
-from connector.platform import Outcome
+from connector.platform import Outcome, Span
 from tests.connector.mirrored import DAY, T0, commit, contact, fetch, forget_news, opened, rows
 
 
@@ -20,15 +20,15 @@ def test_count_and_ids_agree_on_live_records_by_number(mirror: Mirror) -> None:
     contacts = [contact(str(number), at=T0 + number * DAY) for number in (2, 9, 10, 11, 100)]
     commit(mirror, contacts=contacts, removals=[{"object": "contact", "object_id": "11"}])
     known = mirror.known
-    assert known.ids("contact", T0, T0 + 100 * DAY, None, None) == ["2", "9", "10", "100"]
-    assert known.ids("contacts", T0, T0 + 100 * DAY, "2", "10") == ["9", "10"]
-    assert known.ids("contact", T0 + 9 * DAY, T0 + 10 * DAY, None, None) == ["9", "10"]
+    assert known.ids(Span("contact", T0, T0 + 100 * DAY, None, None)) == ["2", "9", "10", "100"]
+    assert known.ids(Span("contacts", T0, T0 + 100 * DAY, "2", "10")) == ["9", "10"]
+    assert known.ids(Span("contact", T0 + 9 * DAY, T0 + 10 * DAY, None, None)) == ["9", "10"]
     for above, upto in ((None, None), ("2", "10"), ("9", None), ("100", None)):
-        assert known.count("contact", T0, T0 + 100 * DAY, above, upto) == len(
-            known.ids("contact", T0, T0 + 100 * DAY, above, upto)
+        assert known.count(Span("contact", T0, T0 + 100 * DAY, above, upto)) == len(
+            known.ids(Span("contact", T0, T0 + 100 * DAY, above, upto))
         )
     with pytest.raises(Bug, match="ticket"):
-        known.count("ticket", T0, T0, None, None)
+        known.count(Span("ticket", T0, T0, None, None))
 
 
 def test_addresses_find_the_live_contact_or_the_winner(mirror: Mirror) -> None:
@@ -118,6 +118,6 @@ def test_values_of_ours_that_were_not_read_stay(mirror: Mirror) -> None:
 def test_a_record_counts_by_the_version_that_was_read_not_by_our_write(mirror: Mirror) -> None:
     commit(mirror, contacts=[contact("1", {"a": "x"})])
     _written(mirror, "1", "7", T0 + 2 * DAY)
-    assert mirror.known.count("contact", T0 + DAY, T0 + 3 * DAY, None, None) == 0
+    assert mirror.known.count(Span("contact", T0 + DAY, T0 + 3 * DAY, None, None)) == 0
     commit(mirror, T0 + 2 * DAY, contacts=[contact("1", {"a": "x"}, T0 + 2 * DAY, ours={"leadlight_score": "7"})])
-    assert mirror.known.count("contact", T0 + DAY, T0 + 3 * DAY, None, None) == 1
+    assert mirror.known.count(Span("contact", T0 + DAY, T0 + 3 * DAY, None, None)) == 1

@@ -20,10 +20,11 @@ towards the present, and reads only where they differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connector.platform import Span
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client.api import Record
 from connector.platforms.hubspot.reading import Reading, modified
@@ -45,8 +46,6 @@ MOST_COMPARISONS = 200
 
 #: Milliseconds by which the clocks of HubSpot's machines may differ.
 _AHEAD = 600_000
-
-_FOREVER = datetime(9999, 1, 1)  # noqa: DTZ001 - naive UTC
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Changes:
     def _mostly_ours(self) -> bool:
         """Whether so much of what changed was written by us that counting is cheaper than reading."""
         total, _ = self._search(self._since)
-        ours = self._reading.known.count(self._word, _naive(self._since), _FOREVER, None, None, written=True)
+        ours = self._reading.known.count(Span(self._word, _naive(self._since), written=True))
         return total > LITTLE and 2 * ours > total
 
     def _slices_since(self) -> Iterator[tuple[int, int]]:
@@ -161,17 +160,18 @@ class Changes:
 
     def _compare(self, low: int, high: int, above: str | None = None, upto: str | None = None) -> Iterator[Found]:
         """Read the id ranges of a time window whose counts differ."""
-        window = _naive(low), _naive(high) + timedelta(microseconds=999)
+        until = _naive(high) + timedelta(microseconds=999)
+        span = Span(self._word, _naive(low), until, above, upto, written=self._light)
         total, records = self._search(low, high, above, upto)
         self._comparisons += 1
         known = self._reading.known
-        if total == known.count(self._word, *window, above, upto, written=self._light):
+        if total == known.count(span):
             return
-        mirrored = known.ids(self._word, *window, above, upto, written=self._light)
+        mirrored = known.ids(span)
         if total <= self._page:
             present = {str(record["id"]) for record in records}
             # what we just wrote may not be in the index yet
-            read = set(known.ids(self._word, *window, above, upto)) if self._light else set(mirrored)
+            read = set(known.ids(replace(span, written=False))) if self._light else set(mirrored)
             vanished = [record for record in mirrored if record not in present and record in read]
             yield Found(self._unseen(records), vanished=vanished)
         elif len(mirrored) < 2 or self._comparisons >= MOST_COMPARISONS:
@@ -200,7 +200,8 @@ class Changes:
         if changed is None:
             return False
         here = str(record["id"])
-        return self._reading.known.count(self._word, changed, _FOREVER, str(int(here) - 1), here) > 0
+        span = Span(self._word, changed, above=str(int(here) - 1), upto=here)
+        return self._reading.known.count(span) > 0
 
     def _search(
         self, since: int, until: int | None = None, above: str | None = None, upto: str | None = None

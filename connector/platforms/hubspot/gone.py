@@ -1,9 +1,9 @@
 """Records that are no longer there: archived, erased, or merged into another."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from connector.platform import Page
+from connector.platform import Page, Span
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.changes import Changes
 from connector.platforms.hubspot.client import paths
@@ -13,7 +13,6 @@ from connector.platforms.hubspot.reading import Reading, Row, filled
 #: Archived records never appear in a search, so that their list is gone through once a day.
 SWEEP_EVERY = timedelta(hours=24)
 
-_EVER = (datetime(1970, 1, 1), datetime(9999, 1, 1))  # noqa: DTZ001 - naive UTC, as the mirror's
 
 #: Looking up vanished ids one by one stops here; the next sweep finds the rest.
 MOST_LOOKUPS = 50
@@ -100,7 +99,7 @@ def count_off(reading: Reading) -> Iterator[Page]:
 
 
 def _mirrored(reading: Reading) -> int:
-    return reading.known.count("contact", _EVER[0], _EVER[1], None, None)
+    return reading.known.count(Span("contact"))
 
 
 def _removal(reading: Reading, object_name: str, record: Record) -> Row:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from connector.errors import BadSetting, PlatformRefused
-from connector.platform import Page
+from connector.platform import Page, Span
 from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import fields, history, words
 from connector.platforms.salesforce.client import soql
@@ -17,7 +17,7 @@ from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.consent import consent_rows
 from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
 from connector.platforms.salesforce.stream import TIMED_OUT, Batch, Source, read
-from connector.platforms.salesforce.words import CONTACT, EVER, LEAD
+from connector.platforms.salesforce.words import CONTACT, LEAD
 from connector.platforms.values import flag, instant, second
 
 STREAMS = {LEAD: "leads", CONTACT: "contacts"}
@@ -113,7 +113,7 @@ def pull(reading: Reading, object_name: str) -> Iterator[Page]:
 
 def _held(reading: Reading) -> Collection[str]:
     """The leads that the mirror holds as such: of all that are read again, these may have been converted since."""
-    people = reading.known.ids("contact", *EVER, None, None)
+    people = reading.known.ids(Span("contact"))
     return {contact_id for contact_id in people if words.object_of(contact_id) == LEAD}
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from connector.errors import PlatformRefused
-from connector.platform import Page
+from connector.platform import Page, Span
 from connector.platforms.rows import Row, filled
 from connector.platforms.salesforce import words
 from connector.platforms.salesforce.client import paths, soql
 from connector.platforms.salesforce.reading import Reading, removals
 from connector.platforms.salesforce.stream import Source, read
-from connector.platforms.salesforce.words import CONTACT, EVER, LEAD
+from connector.platforms.salesforce.words import CONTACT, LEAD
 from connector.platforms.values import instant, second
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def compare(reading: Reading) -> Iterator[Page]:
     for object_name in objects:
         for batch in read(reading, "", Source(object_name, ("Id", "SystemModstamp")), anew=True):
             present.update(str(record["Id"]) for record in batch.records)
-    mirrored = reading.known.ids("contact", *EVER, None, None)
+    mirrored = reading.known.ids(Span("contact"))
     rows = [
         _removal(str(words.object_of(contact_id)), contact_id, now)
         for contact_id in mirrored

@@ -1,7 +1,6 @@
 """Salesforce's words to ours and back, as tables."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from connector.platforms.values import canonical_text, instant, plain_number, record_json
@@ -81,9 +80,6 @@ _NAMES = read_toml("salesforce", "words.toml")
 IMMUTABLE: frozenset[str] = frozenset(_NAMES["immutable"])
 COMPANY_WORTH_KNOWING: frozenset[str] = frozenset(_NAMES["company"])
 _LEFT_OUT = frozenset((*_NAMES["personal"], *_NAMES["technical"])) | STAMPS
-
-#: Any instant (naive UTC, as all our times).
-EVER = (datetime(1970, 1, 1), datetime(9999, 1, 1))  # noqa: DTZ001
 
 #: The stage of a contact that was a lead once.
 CONVERTED = "converted"
