@@ -3,6 +3,7 @@
 from connector.inbox.intake import Intake, Overloaded
 from connector.inbox.letters import NOTHING, about, aside, entries, figures, forget, retry_dead
 from connector.inbox.letters import drop as drop_letters
+from connector.inbox.rush import Rush
 from connector.inbox.store import FILE, connect
 from connector.inbox.work import Inbox
 
@@ -12,6 +13,7 @@ __all__ = [
     "Inbox",
     "Intake",
     "Overloaded",
+    "Rush",
     "about",
     "aside",
     "connect",

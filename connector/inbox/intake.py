@@ -25,9 +25,9 @@ class Overloaded(Exception):
 
 
 class Intake:
-    """One writer thread with a connection of its own. `arrived` is called, on that thread, after each commit."""
+    """One writer thread with a connection of its own. `arrived` hears, on that thread, how many were committed."""
 
-    def __init__(self, folder: Path, arrived: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, folder: Path, arrived: Callable[[int], None] = lambda _: None) -> None:
         self._connection = connect(folder)
         self._queue: queue.Queue[_Entry | None] = queue.Queue()
         self._arrived = arrived
@@ -104,7 +104,7 @@ class Intake:
             trouble = error if isinstance(error, sqlite3.Error) else Overloaded()
         _tell(group, trouble)
         if trouble is None:
-            self._arrived()
+            self._arrived(len(group))
 
 
 def _tell(group: list[_Entry], trouble: Exception | None) -> None:

@@ -48,6 +48,8 @@ def connect(folder: Path) -> sqlite3.Connection:
     try:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
+        # 32 MB instead of 4: bodies are large, and each checkpoint writes them once more while senders wait.
+        connection.execute("pragma wal_autocheckpoint = 8000")
         # What was deleted is overwritten: bodies hold property values.
         connection.execute("pragma secure_delete = on")
         [found] = connection.execute("pragma user_version").fetchone()

@@ -7,10 +7,10 @@ type and its place are told, never its message.
 
 import json
 import logging
+import random
 import re
 import sys
 import threading
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,7 +58,7 @@ def redacted(text: str) -> str:
 
 def given_id(header: str | None) -> str:
     """The id of a request: its sender's, where that is one (A-Z a-z 0-9 . _ -, at most 64), else a new one."""
-    return header if header is not None and _ID.fullmatch(header) else uuid.uuid4().hex[:20]
+    return header if header is not None and _ID.fullmatch(header) else f"{random.getrandbits(80):020x}"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 #: Giving everything up, and the process its end, come on top: ten seconds are the promise.
 STOP_SECONDS, REQUESTS_SECONDS = 8.0, 2
 _START_SECONDS = 60.0
+#: Seconds for which one thread may keep the interpreter from the others. Python gives 5 ms, several times a
+#: request: what a webhook would wait while a sync computes.
+SWITCH_SECONDS = 0.001
 
 
 class Service:
@@ -100,6 +104,7 @@ class Service:
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Serve in this thread until SIGTERM or SIGINT."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._announce = ready
         self._begin()
         self._server.run(sockets=[self._socket])

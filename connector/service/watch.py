@@ -81,7 +81,7 @@ class Watch:
                 **_counts(result),
                 **({"left": len(result["left"])} if result["left"] else {}),
                 **({"reasons": " ".join(result["reasons"])} if result["reasons"] else {}),
-                "ms": round(sum(result["milliseconds"].values())),
+                **_spent(result),
             },
         )
 
@@ -94,7 +94,7 @@ class Watch:
         """A light poll was done."""
         self.metrics.rescored(result["scored"])
         level = logging.INFO if result["contacts"] else logging.DEBUG
-        log.log(level, "polled", extra={**_counts(result), "ms": round(sum(result["milliseconds"].values()))})
+        log.log(level, "polled", extra={**_counts(result), **_spent(result)})
 
     def began(self, order: Order) -> None:
         """An order is carried out."""
@@ -161,6 +161,12 @@ def _named(order: Order) -> str:
 
 def _aware(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC)
+
+
+def _spent(result: Mapping[str, Any]) -> dict[str, int]:
+    """Milliseconds, and how many of them each step took."""
+    steps = {f"{name}_ms": round(spent) for name, spent in result["milliseconds"].items()}
+    return {"ms": round(sum(result["milliseconds"].values())), **steps}
 
 
 def _age(hints: Sequence[Hint]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater, places
-from connector.inbox import Inbox
+from connector.inbox import Inbox, Rush
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
 from connector.jobs.orders import as_of, carry_out, subject_of
 from connector.jobs.run import Run, run_on
@@ -53,6 +53,7 @@ class Worker:
         self._later: list[Order] = []
         self._wake = threading.Condition()
         self._news = False
+        self._rush = Rush()
         self._stopping = False
         self._at_work: Ticket | None = None
         self._last: Ticket | None = None
@@ -100,11 +101,13 @@ class Worker:
         self._wake.notify()
         return ticket
 
-    def arrived(self) -> None:
-        """There is something in the inbox."""
+    def arrived(self, requests: int = 1) -> None:
+        """So many more are in the inbox."""
         with self._wake:
+            self._rush.counted(requests)
             self._news = True
-            self._wake.notify()
+            if not self._rush.patience():
+                self._wake.notify()
 
     def poll_soon(self) -> None:
         """Look for what no webhook tells, when there is time."""
@@ -201,6 +204,9 @@ class Worker:
             poll = self._poll_since is not None and time.monotonic() >= self._rest_until
             # while the platform is left alone, what comes in can wait
             news = self._news and time.monotonic() >= self._rest_until
+            if news and (patience := self._rush.patience()):
+                news = False
+                until.append(patience)
             if not (news or self._orders or self._stopping or poll):
                 self._wake.wait(max(0.005, min(until)))
 
@@ -329,13 +335,21 @@ class Worker:
 
     def _read(self, inbox: Inbox) -> None:
         """Make hints of bodies, for a moment: more may come in than can be read, and others have their turn."""
+        if self._in_a_rush():
+            return
         with self._wake:
             self._news = False
         until = time.monotonic() + READING
         while inbox.read():
-            if self._stopping or time.monotonic() > until:
-                self.arrived()
+            if self._stopping or time.monotonic() > until or self._in_a_rush():
+                with self._wake:
+                    self._news = True
+                    self._rush.had_its_turn()
                 return
+
+    def _in_a_rush(self) -> bool:
+        with self._wake:
+            return self._rush.patience() > 0
 
     def _present_rescoring(self) -> Rescoring:
         """The run of this hour, however much there is to do."""

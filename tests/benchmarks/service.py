@@ -133,6 +133,8 @@ class Load:
     acknowledged_p99: float
     sync: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    #: What the service logged of each batch that it rescored.
+    batches: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -146,7 +148,15 @@ class Load:
             "acknowledged_p99_at_most": self.acknowledged_p99,
             "sync_meanwhile": self.sync,
             "seconds_of_changes": round(self.seconds, 1),
+            "batches": len(self.batches),
+            "median_of_batches": _medians(
+                self.batches, ("hints", "ms", "read_ms", "compute_ms", "plan_ms", "write_ms")
+            ),
         }
+
+
+def _medians(batches: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, float]:
+    return {name: statistics.median(one.get(name, 0) for one in batches) for name in names if batches}
 
 
 def load(
@@ -190,7 +200,10 @@ def load(
         written += [min(found) - time_ for found, time_ in zip(after, times, strict=True) if found]
         lost += [one] if not all(after) else []
     pushed = told.get("pushed", {})
-    return Load(sum(map(len, changed.values())), written, lost, _acknowledged(service), pushed, took)
+    return Load(
+        *(sum(map(len, changed.values())), written, lost, _acknowledged(service), pushed, took),
+        batches=service.events("rescored"),
+    )
 
 
 def _at_rest(service: Service) -> bool:
