@@ -7,7 +7,7 @@ from connector.inbox import connect, entries, figures
 from connector.jobs.run import Run
 from connector.pages import office
 from connector.pages.office import Busy, Work
-from connector.service.orders import Order, Ticket
+from connector.service.orders import Order
 from connector.service.state import State
 from connector.service.worker import Worker
 
@@ -29,7 +29,6 @@ class ServiceOffice:
 
     def __init__(self, state: State, worker: Worker, *, inbox: bool) -> None:
         self._state, self._worker, self._inbox = state, worker, inbox
-        self._asked: tuple[office.Order, Ticket] | None = None
 
     def read(self, look: Callable[[Run], T]) -> T:
         """See `Office`; a job under way is no hindrance."""

@@ -133,8 +133,10 @@ class Worker:
 
     @property
     def last(self) -> Ticket | None:
-        """The order under way, else the last one."""
-        return self._at_work or self._last
+        """The order under way, else the next one that waits, else the last one."""
+        with self._wake:
+            waiting = self._orders[0] if self._orders else None
+            return self._at_work or waiting or self._last
 
     @property
     def waiting(self) -> int:

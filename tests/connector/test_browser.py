@@ -2,25 +2,19 @@
 
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, expect
-from starlette.applications import Starlette
 
-from connector.pages.dashboard import dashboard
-from connector.pages.login import Login
+from connector.service.serving import Service
 from connector.settings import load
 from tests.connector import inside as here
 from tests.connector.chromium import DESKTOP, PHONE, Watched, chromium
 from tests.connector.commands import inside, workplace
-from tests.connector.desk import Desk
 from tests.connector.portal import Portal
 from tests.made_up import write_leads
 
@@ -41,7 +35,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return workplace(tmp_path_factory.mktemp("work"), "require_approval = true\nmax_grade_moves = 1.0")
+    made = workplace(tmp_path_factory.mktemp("work"), "require_approval = true\nmax_grade_moves = 1.0")
+    with (made / "leadlight.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[serve]\nsync = ""\n')
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +83,13 @@ def test_the_report_says_what_the_json_says(browser: Browser, reported: Any, vie
 
 @contextmanager
 def served(account: Portal, folder: Path) -> Iterator[str]:
+    """`leadlight serve` on the folder's state; its address."""
     with pytest.MonkeyPatch.context() as patched:
         for name, value in account.environment(folder / "state").items():
             patched.setenv(name, value)
         settings = load(folder / "leadlight.toml")
-    app = Starlette(routes=dashboard(Desk(settings), Login(folder / "state")))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until = time.monotonic() + 20
-        while not server.started and time.monotonic() < until:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with Service(settings) as service:
+        yield service.url
 
 
 def test_from_a_dry_run_to_approval_and_back(
