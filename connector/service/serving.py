@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds from a signal until work under way is handed back: requests get the first part of them, the worker all.
 #: Giving everything up, and the process its end, come on top: ten seconds are the promise.
-STOP_SECONDS, REQUESTS_SECONDS = 8.0, 2
+STOP_SECONDS, REQUESTS_SECONDS = 6.0, 2
 _START_SECONDS = 60.0
 #: Seconds for which one thread may keep the interpreter from the others. Python gives 5 ms, several times a
 #: request: what a webhook would wait while a sync computes.
