@@ -49,8 +49,11 @@ tests/cards/node_modules/.installed: tests/cards/package-lock.json
 	@cd tests/cards && npm ci --silent --no-audit --no-fund
 	@touch $@
 
+# The tests start some hundred processes: without compiled files, which container images often forbid, each of them
+# compiles everything anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint browser axe cards
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not soak"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak"
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

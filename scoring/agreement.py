@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 
@@ -13,6 +12,8 @@ def agreement(new: Floats, present: Floats) -> dict[str, float | int | None]:
     """Figures on the contacts that have both scores (nan: none): `rank_correlation` is Spearman's, 1 for the
     same order; `top_overlap` is the share of the present score's best tenth that the new score has among as many
     of its own best, ties counted by the share of them that fits. Null where a score is the same for everyone."""
+    from scipy.stats import rankdata
+
     both = np.isfinite(new) & np.isfinite(present)
     found: dict[str, float | int | None] = {"contacts": int(both.sum())}
     one, other = new[both], present[both]

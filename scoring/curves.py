@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from scoring.learning import calibration
 from scoring.learning.coding import Floats
@@ -22,6 +21,8 @@ def calibrated(probabilities: Floats, outcome: Floats) -> list[dict[str, float]]
 
     The interval is Clopper and Pearson's (1934), for as many outcomes as the bin holds.
     """
+    from scipy.stats import beta
+
     promised, found, rows = calibration.curve(probabilities, outcome)
     hits = found * rows
     low = np.where(hits > 0, beta.ppf(0.025, np.maximum(hits, 1e-9), rows - hits + 1), 0.0)

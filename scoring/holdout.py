@@ -12,9 +12,6 @@ holds at all looks together.
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-from scipy.stats import chisquare, norm
-
 from scoring.engine import literal
 
 HOLDOUT, REST = "holdout", "rest"
@@ -69,6 +66,8 @@ class Estimate:
 
 def fixed_quantile(alpha: float = 0.05) -> float:
     """The normal quantile for one look that was fixed beforehand."""
+    from scipy.stats import norm
+
     return float(norm.isf(alpha / 2))
 
 
@@ -152,6 +151,8 @@ def sample_ratio(in_holdout: int, contacts: int, expected: float) -> RatioCheck 
     """Chi-square test of the holdout's size against `expected`, the sum of the shares at which its contacts were
     drawn; None without contacts. What makes arms unequal (contacts lost from one, a workflow that overrides the
     holdout) makes the lift wrong."""
+    from scipy.stats import chisquare
+
     if not 0 < expected < contacts:
         return None
     p_value = chisquare([in_holdout, contacts - in_holdout], [expected, contacts - expected]).pvalue
@@ -164,6 +165,8 @@ def contacts_needed(
     """Contacts in both arms together with which a true lift is seen (its interval excludes zero) with
     probability `power`, at one look. Fleiss, Levin and Paik, Statistical Methods for Rates and Proportions,
     3rd edition, §4.3, without continuity correction. Raises ValueError where the rates leave 0 to 1."""
+    from scipy.stats import norm
+
     acted = base_rate * (1 + wanted_lift)
     if not (0 < base_rate < 1 and 0 < acted < 1 and 0 < share < 1) or wanted_lift == 0:
         raise ValueError("base rate, base rate with lift, and share lie between 0 and 1, the lift is not 0")
@@ -176,6 +179,8 @@ def contacts_needed(
 
 def detectable_lift(base_rate: float, contacts: float, share: float, *, power: float = 0.8) -> float | None:
     """The smallest lift that so many contacts would show; None when not even the largest possible one."""
+    from scipy.optimize import brentq
+
     if not 0 < base_rate < 1:
         return None
     most = (1 - base_rate) / base_rate * (1 - 1e-9)

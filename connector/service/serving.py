@@ -30,6 +30,7 @@ from connector.service.watch import Watch
 from connector.service.webhooks import Webhooks
 from connector.service.worker import Worker
 from connector.settings import Settings
+from scoring import libraries
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ class Service:
             self._thread.join(STOP_SECONDS + 5)
 
     def _begin(self) -> None:
+        libraries.load()
         self.worker.start()
         if (self.state.folder / erase.JOURNAL).exists():
             log.warning("an erasure was stopped half-way and is finished now")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import expit
 
 from scoring.context import Context
 from scoring.engine import literal, quoted
@@ -239,6 +238,8 @@ class _Subject:
 
     def _exact(self, margins: Floats) -> Floats:
         """Scores before rounding."""
+        from scipy.special import expit
+
         odds = expit(self.ensemble.calibrators[self.fold](margins))
         average = min(max(self.scale.average, 5e-5), 1 - 5e-5)
         relative = odds / (1 - odds) * (1 - average) / average

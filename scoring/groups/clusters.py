@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Floats = npt.NDArray[np.float64]
@@ -97,6 +94,8 @@ class Stability:
 
 def centres(points: Floats, number: int, seed: int, tries: int = 5) -> Floats:
     """(number, columns), largest first coordinate first; rounded, so that the order of sums does not show."""
+    from sklearn.cluster import KMeans  # before the limit, which holds for what is loaded
+
     some = points if len(points) <= MAX_ROWS else _drawn(points, MAX_ROWS, seed)
     # Small problems: more threads than one only wait for each other, and add in another order.
     with threadpool_limits(1):
@@ -119,6 +118,8 @@ def nearest(points: Floats, to: Floats) -> Ints:
 
 def stability(points: Floats, number: int, seed: int, draws: int = _DRAWS) -> Stability:
     """How alike the groups are when other contacts had been seen. The lower bound is the 5% quantile."""
+    from sklearn.metrics import adjusted_rand_score
+
     points = _drawn(points, SAMPLE, seed)
     whole = nearest(points, centres(points, number, seed))
     rng = np.random.default_rng([seed, number])
@@ -163,6 +164,8 @@ def _sizeable(points: Floats, number: int, seed: int) -> bool:
 
 def separation(points: Floats, groups: Ints, seed: int) -> float:
     """Mean silhouette: 1 is far apart, 0 is touching."""
+    from sklearn.metrics import silhouette_score
+
     kept = np.sort(np.random.default_rng(seed).choice(len(points), min(SAMPLE, len(points)), replace=False))
     if len(np.unique(groups[kept])) < 2:
         return 0.0
@@ -178,6 +181,8 @@ def spread(points: Floats, to: Floats) -> float:
 
 def match(old: Ints, new: Ints, old_number: int, new_number: int, least: float = 0.2) -> dict[int, int]:
     """New group -> old group by overlap of the same contacts (Hungarian); below `least` Jaccard a group is new."""
+    from scipy.optimize import linear_sum_assignment
+
     both = np.zeros((new_number, old_number))
     np.add.at(both, (new, old), 1)
     union = both.sum(axis=1, keepdims=True) + both.sum(axis=0, keepdims=True) - both

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.metrics import adjusted_mutual_info_score
 
 from scoring.context import Context
 from scoring.engine import Engine
@@ -85,6 +84,8 @@ def came_true(context: Context, contact_id: pa.Array, since_days: int) -> Floats
 
 def information(groups: Ints, outcome: Floats) -> float:
     """What groups say about outcomes that came after: adjusted mutual information, 0 is nothing."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
     return round(float(adjusted_mutual_info_score(outcome, groups)), 6)
 
 

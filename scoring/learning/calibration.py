@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from scoring.learning.coding import Flags, Floats, Ints
 
@@ -42,6 +40,9 @@ def _logs(margins: Floats) -> tuple[Floats, Floats]:
 
 def fit(margins: Floats, outcome: Floats) -> Beta:
     """Maximum likelihood with a weak pull towards no change, which decides where data are few."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     below, above = _logs(margins)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
@@ -80,6 +81,8 @@ def cross_fitted(
 
 def _level(logits: Floats, outcome: Floats) -> float:
     """The intercept that makes the mean probability the rate found, pulled weakly towards none (Newton)."""
+    from scipy.special import expit
+
     shift = 0.0
     for _ in range(25):
         promised = expit(logits + shift)

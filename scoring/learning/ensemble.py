@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from scoring import libraries
 from scoring.errors import ModelMismatch
 from scoring.learning import candidates
 from scoring.learning.calibration import Beta, cross_fitted
@@ -59,6 +59,8 @@ class Ensemble:
 
     def calibrated(self, margins: Floats, fold: Ints) -> Floats:
         """Published probabilities from margins."""
+        from scipy.special import expit
+
         logits = by_fold(fold, len(self.models), lambda k, rows: self.calibrators[k](margins[rows]))
         return np.asarray(np.round(expit(logits), DIGITS), np.float64)
 
@@ -120,24 +122,27 @@ def fit(sample: Sample, coding: Coding, kinds: Sequence[str], folds: int, seed: 
             return candidates.constant(rest.outcome)
         return candidates.FITS[kind](rest.values, rest.outcome, coding, seed)
 
-    # Folds already run side by side: threads inside linear algebra would only fight over the cores.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
-        fitted = dict(zip(tasks, pool.map(one, tasks), strict=True))
-    models = {kind: tuple(fitted[kind, k] for k in range(folds)) for kind in kinds}
-    margins = {kind: _margins(models[kind], sample) for kind in kinds}
-    if len(kinds) > 1:
-        models["average"] = tuple(Average(tuple(models[kind][k] for kind in kinds)) for k in range(folds))
-        margins["average"] = np.mean([margins[kind] for kind in kinds], axis=0)
-    recent = sample.instant == sample.instant.max(initial=0)
-    return {
-        kind: Ensemble(
-            kind,
-            coding,
-            models[kind],
-            cross_fitted(margins[kind], sample.outcome, sample.fold, folds, recent),
-        )
-        for kind in models
-    }
+    libraries.load()
+    # Folds already run side by side: threads inside linear algebra would only fight over the cores. And a
+    # calibrator is so small a problem that waking a second thread takes longer than solving it.
+    with threadpool_limits(1, user_api="blas"):
+        with ThreadPoolExecutor(_THREADS) as pool:
+            fitted = dict(zip(tasks, pool.map(one, tasks), strict=True))
+        models = {kind: tuple(fitted[kind, k] for k in range(folds)) for kind in kinds}
+        margins = {kind: _margins(models[kind], sample) for kind in kinds}
+        if len(kinds) > 1:
+            models["average"] = tuple(Average(tuple(models[kind][k] for kind in kinds)) for k in range(folds))
+            margins["average"] = np.mean([margins[kind] for kind in kinds], axis=0)
+        recent = sample.instant == sample.instant.max(initial=0)
+        return {
+            kind: Ensemble(
+                kind,
+                coding,
+                models[kind],
+                cross_fitted(margins[kind], sample.outcome, sample.fold, folds, recent),
+            )
+            for kind in models
+        }
 
 
 def _margins(models: tuple[Fitted, ...], sample: Sample) -> Floats:

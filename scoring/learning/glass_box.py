@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scoring.learning.coding import Coding, Floats
+from scoring.learning.coding import Coding, Flags, Floats
 from scoring.learning.shapes import Curve, Pair, Shapes, Steps, centred
 from scoring.learning.tree_paths import Leaf, Tree, goes_left, leaves, roots
 from scoring.learning.trees import boost
@@ -73,7 +73,7 @@ def _tables(trees: list[Tree], coding: Coding, values: Floats) -> Shapes:
     pairs = []
     for used, some in sorted(groups.items()):
         axes = [_axis(some, feature, coding) for feature in used]
-        inside = [np.array([_inside(leaf, axis, coding) for leaf in some]) for axis in axes]
+        inside = [_inside(some, axis, coding) for axis in axes]
         heights = np.array([value for _, value in some])
         if len(used) == 1:
             singles.append(Steps(used[0], axes[0].edges, (heights @ inside[0]).tolist()))
@@ -83,13 +83,18 @@ def _tables(trees: list[Tree], coding: Coding, values: Floats) -> Shapes:
     return centred(NAME, float(base), singles, pairs, values)
 
 
-def _inside(leaf: Leaf, axis: Steps, coding: Coding) -> Floats:
-    """1 for each cell of a feature from which this leaf can be reached."""
+def _inside(some: list[Leaf], axis: Steps, coding: Coding) -> Floats:
+    """Leaves x cells of a feature: 1 where the leaf can be reached from the cell."""
     spots = _spots(axis, coding)
-    reached = np.ones(len(spots), dtype=bool)
-    for node, left in leaf[0]:
-        if node["split_feature"] == axis.feature:
-            reached &= goes_left(node, spots) == left
+    reached = np.ones((len(some), len(spots)), dtype=bool)
+    # By node, which many leaves have on their way.
+    to_left: dict[int, Flags] = {}
+    for row, (path, _) in zip(reached, some, strict=True):
+        for node, left in path:
+            if node["split_feature"] == axis.feature:
+                if id(node) not in to_left:
+                    to_left[id(node)] = goes_left(node, spots)
+                row &= to_left[id(node)] == left
     return reached.astype(np.float64)
 
 

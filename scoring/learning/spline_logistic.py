@@ -5,7 +5,6 @@ missing has its own coefficient. Fitted with a ridge penalty, then read off as o
 """
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from scoring.learning.coding import Coding, Floats
 from scoring.learning.shapes import Curve, Shapes, Steps, centred
@@ -22,6 +21,8 @@ _DEAR = 10_000_000_000
 
 def fit(values: Floats, outcome: Floats, coding: Coding, seed: int, strength: float = STRENGTH) -> Shapes:
     """Fit on rows x features (NaN is missing) and 0/1 outcomes."""
+    from sklearn.linear_model import LogisticRegression
+
     del seed  # the optimum is unique
     blocks = [_block(values[:, i], i in coding.categories) for i in range(values.shape[1])]
     design = np.hstack([block for block, _ in blocks]) if blocks else np.empty((len(values), 0))

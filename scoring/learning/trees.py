@@ -4,16 +4,20 @@ Depth is capped because exact contributions cost what depth costs: many rows are
 of LightGBM itself.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 
 from scoring.learning.coding import Coding, Floats
 from scoring.learning.tree_paths import roots
 from scoring.learning.tree_shap import Tables
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 NAME = "lightgbm"
 ROUNDS = 200
@@ -47,6 +51,8 @@ class Trees:
 
     @cached_property
     def _booster(self) -> lgb.Booster:
+        import lightgbm as lgb
+
         return lgb.Booster(model_str=self.text)
 
     @cached_property
@@ -90,6 +96,8 @@ def boost(
     **changed: Any,
 ) -> lgb.Booster:
     """A booster with our parameters; `start` holds log-odds to begin from."""
+    import lightgbm as lgb
+
     parameters = {**PARAMETERS, "seed": seed, **changed}
     data = lgb.Dataset(
         values,

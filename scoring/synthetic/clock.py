@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -45,8 +46,8 @@ class Clock:
     @cached_property
     def _offsets(self) -> Ints:
         """One row a zone, one column an hour from `start`; offsets in seconds."""
-        hours = range(self.start, self.end + 2 * DAY, HOUR)
-        return np.array([[_offset(ZoneInfo(name), at) for at in hours] for name in self.zones], dtype=np.int64)
+        hours = np.arange(self.start, self.end + 2 * DAY, HOUR)
+        return np.array([_by_hour(ZoneInfo(name), hours) for name in self.zones], dtype=np.int64)
 
     def offset(self, utc: Ints, zone: Ints) -> Ints:
         """Seconds to add to `utc` for the wall-clock time in `zone` (index into `zones`)."""
@@ -62,6 +63,17 @@ class Clock:
         """The instant at which clocks in `zone` show `local`; an hour that clocks skip becomes the next one."""
         guess: Ints = local - self.offset(local, zone)
         return local - self.offset(guess, zone)
+
+
+def _by_hour(zone: ZoneInfo, hours: Ints) -> Ints:
+    """The zone's offset at each hour: asked at both ends of a day, and hour by hour only where they differ."""
+    ends = [*range(0, len(hours), 24), len(hours) - 1]
+    at_ends = [_offset(zone, int(hours[end])) for end in ends]
+    found = np.full(len(hours), at_ends[-1], dtype=np.int64)
+    for (first, last), (before, after) in zip(pairwise(ends), pairwise(at_ends), strict=True):
+        changes = before != after
+        found[first:last] = [_offset(zone, int(hour)) for hour in hours[first:last]] if changes else before
+    return found
 
 
 def _offset(zone: ZoneInfo, at: int) -> int:

@@ -8,7 +8,6 @@ chance. Behaviour shows the spell; the true probability follows from it in close
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammainc  # regularised: the gamma distribution function
 
 from scoring.synthetic.clock import DAY, HOUR, Bools, Floats, Ints
 from scoring.synthetic.people import People
@@ -129,5 +128,7 @@ def blind_probability(chances: Odds, days: int) -> Floats:
 
 
 def _ended_by(days: Floats) -> Floats:
+    from scipy.special import gammainc  # regularised: the gamma distribution function
+
     found: Floats = gammainc(SPELL_SHAPE, np.maximum(days, 0.0) * (SPELL_SHAPE / SPELL_DAYS))
     return found

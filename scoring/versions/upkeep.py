@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from scoring.content import version_of
 from scoring.context import Context
@@ -192,6 +191,8 @@ def level(probabilities: Floats, outcome: Floats) -> Level:
 
     Maximum likelihood with half a conversion added to each side, so that it exists without conversions, too.
     """
+    from scipy.special import expit, logit
+
     logits = logit(np.clip(probabilities, _HALF_DIGIT, 1 - _HALF_DIGIT))
     target = (outcome.sum() + 0.5) * len(outcome) / (len(outcome) + 1.0)
     low, high = -15.0, 15.0

@@ -19,6 +19,7 @@ from connector.mirror import Mirror
 from connector.platform import Account, Page, Platform, PullRequest
 from connector.platforms.files.platform import FilesPlatform
 from connector.settings import Settings
+from tests.connector.inside import command
 from tests.connector.portal import leadlight
 from tests.made_up import write_leads
 
@@ -28,7 +29,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, di
     folder = tmp_path_factory.mktemp("explain")
     write_leads(folder, 1200)
     out = folder / "scores.csv"
-    code, _, err = leadlight([*_files("score"), "--out", str(out)], {}, folder)
+    code, _, err = command([*_files("score"), "--out", str(out)], {}, folder)
     assert code == 0, err
     with out.open(encoding="utf-8", newline="") as file:
         return folder, {row["contact_id"]: row for row in csv.DictReader(file)}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.connector.inside import command
 from tests.connector.portal import leadlight
 from tests.made_up import write_leads
 
@@ -30,10 +31,10 @@ def test_open_and_unknown_contacts_are_scored_in_numbers(tmp_path: Path) -> None
 def test_a_second_sync_of_files_changes_nothing_and_results_stand_in_csv(tmp_path: Path) -> None:
     mapping = write_leads(tmp_path, 1500)
     arguments = ["sync", "--platform", "files", "--mapping", str(mapping), "--json"]
-    code, first, err = leadlight(arguments, {}, tmp_path)
+    code, first, err = command(arguments, {}, tmp_path)
     assert code == 0, err
     assert first["pushed"]["changed"] == first["scored"] > 1000
-    code, second, err = leadlight(arguments, {}, tmp_path)
+    code, second, err = command(arguments, {}, tmp_path)
     assert code == 0, err
     assert second["pushed"]["changed"] == 0
     assert second["pulled"] == {}
@@ -47,7 +48,7 @@ def test_a_second_sync_of_files_changes_nothing_and_results_stand_in_csv(tmp_pat
 def test_a_cap_stops_before_the_first_write(tmp_path: Path) -> None:
     mapping = write_leads(tmp_path, 1500)
     arguments = ["sync", "--platform", "files", "--mapping", str(mapping), "--max-changes", "10", "--json"]
-    code, result, err = leadlight(arguments, {}, tmp_path)
+    code, result, err = command(arguments, {}, tmp_path)
     assert code == 3
     assert result["pushed"]["changed"] == 0
     assert "max_changes" in err
@@ -61,7 +62,7 @@ def test_what_the_user_leaves_out_is_no_longer_scored_with(tmp_path: Path) -> No
     arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", str(out), "--json"]
     models = []
     for environment in ({}, {"LEADLIGHT_EXCLUDED": '["pricing_visits"]'}):
-        code, result, err = leadlight(arguments, environment, tmp_path)
+        code, result, err = command(arguments, environment, tmp_path)
         assert code == 0, err
         with out.open(encoding="utf-8") as opened:
             rows = list(csv.DictReader(opened))

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.connector.portal import leadlight, portal
+from tests.connector.inside import command, sandbox
+from tests.connector.portal import leadlight
 from tests.made_up import write_leads
 
 GOAL = '[goal]\ncolumn = "y"\nequals = "yes"\n'
 
 
 def evaluate(mapping: Path, folder: Path) -> tuple[int, dict[str, Any], str]:
-    return leadlight(["evaluate", "--platform", "files", "--mapping", str(mapping), "--json"], {}, folder)
+    return command(["evaluate", "--platform", "files", "--mapping", str(mapping), "--json"], {}, folder)
 
 
 def test_no_platform_is_explained(tmp_path: Path) -> None:
@@ -24,9 +25,9 @@ def test_no_platform_is_explained(tmp_path: Path) -> None:
 
 def test_a_wrong_token_is_named(tmp_path: Path) -> None:
     mapping = write_leads(tmp_path, 20)
-    with portal("--from", str(mapping)) as account:
+    with sandbox(mapping) as account:
         environment = account.environment(tmp_path / "state") | {"LEADLIGHT_HUBSPOT_TOKEN": "pat-na1-wrong-token"}
-        code, _, err = leadlight(["sync", "--json"], environment, tmp_path)
+        code, _, err = command(["sync", "--json"], environment, tmp_path)
     assert code == 2
     assert "LEADLIGHT_HUBSPOT_TOKEN" in err
     assert "wrong-token" not in err
@@ -35,8 +36,8 @@ def test_a_wrong_token_is_named(tmp_path: Path) -> None:
 def test_a_missing_optional_scope_turns_its_stream_off(tmp_path: Path) -> None:
     mapping = write_leads(tmp_path, 400)
     (tmp_path / "leadlight.toml").write_text(GOAL, encoding="utf-8")
-    with portal("--from", str(mapping), "--fault", "missing-scope=forms") as account:
-        code, result, err = leadlight(["sync", "--json"], account.environment(tmp_path / "state"), tmp_path)
+    with sandbox(mapping, "missing-scope=forms") as account:
+        code, result, err = command(["sync", "--json"], account.environment(tmp_path / "state"), tmp_path)
     assert code == 0, err
     assert [(off["stream"], off["scope"]) for off in result["streams_off"]] == [("form_submissions", "forms")]
 
@@ -45,8 +46,8 @@ def test_a_missing_optional_scope_turns_its_stream_off(tmp_path: Path) -> None:
 def test_a_missing_contacts_scope_stops_the_sync(tmp_path: Path, scope: str) -> None:
     mapping = write_leads(tmp_path, 400)
     (tmp_path / "leadlight.toml").write_text(GOAL, encoding="utf-8")
-    with portal("--from", str(mapping), "--fault", f"missing-scope={scope}") as account:
-        code, _, err = leadlight(["sync", "--json"], account.environment(tmp_path / "state"), tmp_path)
+    with sandbox(mapping, f"missing-scope={scope}") as account:
+        code, _, err = command(["sync", "--json"], account.environment(tmp_path / "state"), tmp_path)
     assert code == 2
     assert scope in err
 
@@ -86,7 +87,7 @@ def test_broken_rows_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     leads.write_text("\n".join(lines) + "\n", encoding="utf-8")
     out = tmp_path / "scores.csv"
     arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", str(out), "--json"]
-    code, result, err = leadlight(arguments, {}, tmp_path)
+    code, result, err = command(arguments, {}, tmp_path)
     assert code == 4
     assert "leads.csv" in err
     assert "6" in err
@@ -97,6 +98,6 @@ def test_broken_rows_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
     mapping = write_leads(tmp_path, 20)
     arguments = ["score", "--platform", "files", "--mapping", str(mapping), "--out", "scores.xlsx", "--json"]
-    code, _, err = leadlight(arguments, {}, tmp_path)
+    code, _, err = command(arguments, {}, tmp_path)
     assert code == 2
     assert ".parquet" in err

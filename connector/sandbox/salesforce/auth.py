@@ -4,6 +4,7 @@ import base64
 import secrets
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
@@ -22,11 +23,17 @@ JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LONGEST_SECONDS = 600
 
 
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """Drawn once a process: finding one takes as long as filling a small org."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Auth:
     """The org's one connected app: its key pair, secret, and open sessions."""
 
     def __init__(self, session_calls: int | None = None) -> None:
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _key()
         self._sessions: dict[str, int] = {}
         self._session_calls = session_calls
         self._folder: tempfile.TemporaryDirectory[str] | None = None
