@@ -308,7 +308,13 @@ def _and(names: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-_ACTIONS = {"add_options": "add options", "none": "stays as it is", "in_use": "in use", "absent": "not there"}
+_ACTIONS = {
+    "add_options": "add options",
+    "none": "stays as it is",
+    "in_use": "in use",
+    "by_hand": "yours to delete",
+    "absent": "not there",
+}
 _DONE = _ACTIONS | {
     "create": "created",
     "restore": "restored",
@@ -352,6 +358,8 @@ def removed(result: Mapping[str, Any]) -> None:
         say(
             f"{name} is still used by a segment, workflow, form or report: take it out there, then run this again."
         )
+    if result["by_hand"]:
+        say("The fields are empty now; an administrator deletes them (docs/salesforce-app.md, at its end).")
 
 
 def evaluation(results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -247,9 +247,18 @@ class PropertyPlan:
 
     name: str
     #: repair: label, description or options' labels are put right. in_use: the platform will not archive it.
-    #: absent: there is nothing of that name.
+    #: by_hand: an administrator deletes it, with the platform's own tools. absent: there is nothing of that name.
     action: Literal[
-        "create", "restore", "add_options", "repair", "none", "conflict", "archive", "in_use", "absent"
+        "create",
+        "restore",
+        "add_options",
+        "repair",
+        "none",
+        "conflict",
+        "archive",
+        "in_use",
+        "by_hand",
+        "absent",
     ]
     detail: str = ""
 
@@ -407,5 +416,5 @@ class Removable(Protocol):
         """Archive our properties, then their group when nothing is left in it.
 
         What is not ours (`conflict`) or not there (`absent`) is left alone; what the platform will not let go
-        (`in_use`: a segment or a workflow stands on it) is reported and the rest goes on.
+        (`in_use`: a segment or a workflow stands on it; `by_hand`) is reported and the rest goes on.
         """

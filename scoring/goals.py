@@ -68,7 +68,10 @@ class Goal:
         where = "[goal]" if name == "default" else f"[goals.{name}]"
         unknown = sorted(set(given) - _KEYS)
         if unknown:
-            raise UsageError(f"{where} has an unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}.")
+            raise UsageError(
+                f"{where} has an unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}. "
+                "What is no part of the goal stands above it in the file."
+            )
         column, event = given.get("column"), given.get("event")
         if (column is None) == (event is None):
             raise UsageError(f"{where} needs either column and equals, or event (deal_won, purchase, …).")

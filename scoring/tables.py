@@ -136,7 +136,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         url=_V,
         human=_D,  # 0-1: probability that a person did it
         source=_V,
-        properties=_V,  # JSON
+        properties=_V,  # JSON, compact; with BY_DAY in it where occurred_at is a day's first second
     ),
     "purchases": _columns(purchase_id=_V, contact_id=_V, purchased_at=_T, amount=_D, currency=_V),
     "purchase_items": _columns(purchase_id=_V, product_id=_V, category=_V, quantity=_D, price=_D),
@@ -149,6 +149,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         object=_V, property=_V, column_name=_V, label=_V, type=_V, options=_V, immutable=_B
     ),
 }
+
+#: What `properties` of an event hold that is known by its day alone: such an event says nothing of an hour.
+BY_DAY: Mapping[str, str] = {"dated": "day"}
 
 #: Arrow/SQL type of a `p_` column by `property_definitions.type`.
 PROPERTY_SQL_TYPES: Mapping[str, str] = {"number": _D, "date": _T, "boolean": _B}

@@ -61,6 +61,8 @@ class Walk:
         self.account, self.folder = account, folder
         self.environment: dict[str, str] = {}
         self.ran: list[tuple[str, dict[str, Any]]] = []
+        #: What the last command said to people.
+        self.said = ""
         #: Where the service listens.
         self.port = port
         #: What the likelihood of one lead was before a change of it, and after.
@@ -108,6 +110,7 @@ class Walk:
         code, result, err = command([*arguments, "--json"], environment, self.folder)
         told = " ".join(arguments)
         assert code == ANNOUNCED.get((self.account.platform, told), 0), (told, err)
+        self.said = err
         self.ran.append((told, result))
         if arguments[0] == "init":
             self._set(f"{self.account.goal}\n")
@@ -224,6 +227,12 @@ def test_salesforce_from_nothing_to_the_card_and_back(tmp_path: Path) -> None:
     assert [len(result["models"]) > 0 for result in results] == [False, True, True]
     assert account.named("industry") in results[1]["watch"]
     assert any("workflows/Lead" in path for path in results[2]["files"])
+    for removal in (result for told, result in walking.ran if told.startswith("uninstall")):
+        assert removal["in_use"] == []
+        assert {plan["action"] for plan in removal["properties"]} == {"by_hand"}
+    told = " ".join(walking.said.split())
+    assert "an administrator deletes them" in told
+    assert "workflow, form or report: take it out there" not in told
     ((before, after),) = walking.followed
     assert after > before
     assert next(result for told, result in walking.ran if told == "sync")["pushed"]["changed"] > ROWS / 2

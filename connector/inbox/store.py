@@ -10,6 +10,7 @@
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from connector.errors import StateMismatch
 
 FILE = "inbox.sqlite"
 VERSION = 1
+
+_MAKING = threading.Lock()
 
 _SCHEMA = """
 create table if not exists bodies (
@@ -42,7 +45,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     Raises StateMismatch when a newer program wrote it.
     """
     path = folder / FILE
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    _make(path)
     connection = sqlite3.connect(path, timeout=15.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
@@ -62,6 +65,17 @@ def connect(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make(path: Path) -> None:
+    """An empty file, readable by us alone. One that stands is opened by nothing but SQLite: to close it would let
+    go of the locks that this process's connections hold (https://sqlite.org/howtocorrupt.html, 2.2), and the next
+    process that is done with the inbox would take away the log that ours is writing."""
+    with _MAKING:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return
 
 
 @contextmanager

@@ -183,6 +183,12 @@ def _install(run: Run, params: Params, _ask: Ask) -> Result:
     return install(run, dry_run=bool(params.get("dry_run")))
 
 
+def _left_behind(result: Result) -> int:
+    """4 where an uninstall was carried out and something of ours stands."""
+    left = result["cleared"]["failed"] or result["in_use"] or result["by_hand"]
+    return 4 if left and not result["dry_run"] else 0
+
+
 def _uninstall(run: Run, params: Params, ask: Ask) -> Result:
     from connector.jobs.uninstall import look, uninstall
 
@@ -338,7 +344,7 @@ JOBS: Mapping[str, Job] = {
     "uninstall": Job(
         _uninstall,
         {"dry_run": bool},
-        exit_code=lambda result: 4 if result["cleared"]["failed"] or result["in_use"] else 0,
+        exit_code=_left_behind,
         first=("uninstall", {"dry_run": True}),
     ),
 }

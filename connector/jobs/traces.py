@@ -9,15 +9,19 @@ import gzip
 import html
 import re
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import IO, Any
 from urllib.parse import quote
 
 import duckdb
 import pyarrow.parquet as pq
 
+from connector import inbox
 from connector.jobs.people import ID_COLUMNS, Person
 from connector.mirror.schema import FILE
 from scoring.engine import literal, quoted
@@ -145,6 +149,9 @@ def _has_trace(path: Path, wanted: re.Pattern[bytes] | None, person: Person) -> 
 
 def _contents(path: Path) -> Iterator[bytes]:
     """A file's bytes, and what they say when decompressed, in lower-case chunks that overlap."""
+    if path.name.startswith(inbox.FILE):
+        yield from _read_elsewhere(path)
+        return
     with path.open("rb") as opened:
         start = opened.read(4)
         opened.seek(0)
@@ -162,6 +169,19 @@ def _contents(path: Path) -> Iterator[bytes]:
             for batch in parquet.iter_batches(batch_size=20_000):
                 for column in batch.columns:
                     yield "\n".join(str(one) for one in column.to_pylist()).lower().encode()
+
+
+def _read_elsewhere(path: Path) -> Iterator[bytes]:
+    """By a process of its own: a service that closes a file of its inbox lets go of its locks on it (see
+    `connector.inbox.store`)."""
+    copy = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
+    command = [sys.executable, "-I", "-c", copy, str(path)]
+    # its errors are told by its exit code; a reader that has found a trace does not wait for the rest
+    with subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as reader:  # noqa: S603
+        assert reader.stdout is not None
+        yield from _chunks(reader.stdout)
+    if reader.returncode:
+        raise OSError(f"{path.name} could not be read.")
 
 
 def _chunks(opened: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:

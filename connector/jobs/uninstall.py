@@ -24,11 +24,6 @@ class Removal:
     cleared: Pushed = field(default_factory=Pushed)
     done: bool = False
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether something of ours stayed."""
-        return bool(self.cleared.failed) or any(plan.action == "in_use" for plan in self.plans)
-
     def to_json(self) -> dict[str, Any]:
         return {
             "run_id": self.run.id,
@@ -37,7 +32,7 @@ class Removal:
             "values": self.values,
             "cleared": self.cleared.to_json(),
             "properties": properties_json(self.plans),
-            "in_use": [plan.name for plan in self.plans if plan.action == "in_use"],
+            **{word: [plan.name for plan in self.plans if plan.action == word] for word in ("in_use", "by_hand")},
         }
 
 
@@ -79,7 +74,7 @@ def _platform(run: Run) -> Removable:
 
 
 def _ours(removal: Removal) -> list[str]:
-    return [plan.name for plan in removal.plans if plan.action == "archive"]
+    return [plan.name for plan in removal.plans if plan.action in ("archive", "by_hand")]
 
 
 def _plan(run: Run, names: list[str]) -> tuple[int, int]:

@@ -5,12 +5,15 @@ counts little. Where deliveries are known, a response to a mail stands at the ho
 all deliveries by hour, so that rates can be compared and not mere counts (basis `exposure`). Else every response
 stands at its own hour (basis `activity`).
 
+What is known by its day alone (`scoring.tables.BY_DAY`) says nothing of an hour and is left out.
+
 The local hour comes from the event's own UTC offset, else from the contact's zone, else from the zone of
 `Options.timezone`; daylight saving is the engine's.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +23,12 @@ import pyarrow as pa
 
 from scoring.context import Context
 from scoring.engine import Engine, literal
+from scoring.tables import BY_DAY
+
+# JSON as it is written, without spaces: engines spell the reading of JSON differently.
+_HAS_AN_HOUR = "coalesce(properties, '') not like " + literal(
+    f"%{json.dumps(dict(BY_DAY), separators=(',', ':'))[1:-1]}%"
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -141,7 +150,8 @@ def choose_reading(context: Context, people: str) -> Reading:
     """Whether deliveries are known well enough to compute rates by delivery hour."""
     found = context.engine.fetch(
         f"select kind, count(*) as n from events join {people} using (contact_id) "
-        f"where occurred_at < {instant(context)} and coalesce(human, 1) >= {MIN_HUMAN}e0 group by kind"
+        f"where occurred_at < {instant(context)} and coalesce(human, 1) >= {MIN_HUMAN}e0 and {_HAS_AN_HOUR} "
+        "group by kind"
     )
     counts = dict(zip(found["kind"].to_pylist(), found["n"].to_pylist(), strict=True))
     opens_only = not any(counts.get(kind) for kind in KIND_WEIGHTS if kind != "email_open")
@@ -199,7 +209,7 @@ with acts as (
   select contact_id, event_id as row_id, kind, coalesce(campaign_id, '') as campaign, occurred_at as at_,
     utc_offset_min, case when kind = {mail} then 1.0e0
       else least(coalesce(human, 1.0e0), 1.0e0) * {reading.weight_sql()} end as weight
-  from events where occurred_at < {instant(context)}
+  from events where occurred_at < {instant(context)} and {_HAS_AN_HOUR}
     and (kind = {mail} or coalesce(human, 1.0e0) >= {MIN_HUMAN}e0)
   union all
   select contact_id, purchase_id, 'purchase', '', purchased_at, null, 1.0e0

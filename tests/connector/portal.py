@@ -126,8 +126,8 @@ def leadlight(
     return process.returncode, json.loads(out) if out.strip() else {}, err
 
 
-def wait_for(condition: Any, what: str, seconds: float = DEADLINE) -> None:
+def wait_for(condition: Any, what: str, seconds: float = DEADLINE, every: float = 0.05) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.05)
+        time.sleep(every)

@@ -15,6 +15,8 @@ import pytest
 from connector import inbox as letters
 from connector.inbox import Inbox, Intake
 from connector.inbox.work import FIRST_PAUSE
+from connector.jobs import traces
+from connector.jobs.people import Person
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
 
 NOW = 1_800_000_000.0
@@ -45,6 +47,16 @@ def put(folder: Path, *bodies: bytes, at: float = NOW) -> None:
         intake.close()
 
     asyncio.run(all_at_once())
+
+
+def looked_at_elsewhere(folder: Path) -> dict[str, Any]:
+    """The figures as another process finds them, which then closes the file."""
+    code = (
+        "import json, pathlib, sys; from connector import inbox; c = inbox.connect(pathlib.Path(sys.argv[1])); "
+        "print(json.dumps(inbox.figures(c))); c.close()"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True)
+    return dict(json.loads(found.stdout))
 
 
 @pytest.fixture
@@ -219,3 +231,24 @@ def test_a_record_that_never_stops_changing_is_handled_ever_more_seldom(tmp_path
     box.settle(box.due(100, now=later - 200), now=later - 200)
     box.read(later)
     assert len(box.due(100, window=0.25, now=later + 0.3)) == 1
+
+
+@pytest.mark.parametrize("also", ["another connection", "a search for traces"])
+def test_what_is_acknowledged_is_on_disk_though_another_process_came_and_went(tmp_path: Path, also: str) -> None:
+    """`leadlight inbox` beside a service: a lock that the service has lost lets it take the service's log away."""
+
+    async def received() -> None:
+        intake = Intake(tmp_path)
+        await intake.put("hubspot", body(event(7, 1)), NOW)
+        if also == "another connection":
+            letters.connect(tmp_path).close()
+        else:
+            files, _ = traces.in_files([tmp_path], Person(("7",), ("ann@m.example",)), ())
+            assert files == 3
+        assert looked_at_elsewhere(tmp_path)["bodies"] == 1
+        await intake.put("hubspot", body(event(8, 2)), NOW)
+        assert looked_at_elsewhere(tmp_path)["bodies"] == 2
+        intake.close()
+
+    asyncio.run(received())
+    assert figures(tmp_path)["bodies"] == 2

@@ -132,6 +132,17 @@ def test_every_scope_is_used_and_every_call_is_covered(tmp_path: Path, monkeypat
     assert set(asked) == set(used) - {"Marketing Hub Enterprise"}
 
 
+def test_every_endpoint_that_has_a_scope_is_called_somewhere() -> None:
+    """Else a call that was given up would keep its scope asked for."""
+    named = {name for name, value in vars(paths).items() if isinstance(value, Endpoint)}
+    assert {vars(paths)[name] for name in named} == set(ENDPOINTS)
+    folder = ROOT / "connector" / "platforms" / "hubspot"
+    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    assert set(re.findall(r"\bpaths\.([A-Z_]+)\b", code)) == named
+    # Nothing goes round `Api.call`, which the test above listens to.
+    assert {path.name for path in folder.rglob("*.py") if ".send(" in path.read_text()} == {"api.py"}
+
+
 def test_optional_scopes_are_those_that_the_readme_calls_optional(tmp_path: Path) -> None:
     auth = json.loads(made("hubspot", tmp_path).files["src/app/app-hsmeta.json"])["config"]["auth"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

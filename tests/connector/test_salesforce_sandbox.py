@@ -157,6 +157,31 @@ def test_mails_of_a_campaign_are_told_from_those_between_people(start: Callable[
     assert org.rows(machines)[0][0] > 8
 
 
+def test_what_is_dated_by_day_is_told_from_what_has_an_hour(start: Callable[..., Account]) -> None:
+    """Else midnight would be everybody's best hour in an org whose people answer campaigns."""
+    org = start()
+    (person,) = org.leads(1)
+    today = org.box.org.now().date()
+    (campaign,) = org.insert("Campaign", {"Name": "Webinar", "Type": "Webinar"})
+    org.insert("CampaignMember", {"CampaignId": campaign, "LeadId": person, "HasResponded": True,
+                                  "FirstRespondedDate": today})  # fmt: skip
+    for day in (today, today - timedelta(days=9)):
+        org.insert("Task", {"WhoId": person, "ActivityDate": day, "TaskSubtype": "Task"})
+    org.insert("Event", {"WhoId": person, "ActivityDate": today})
+    org.insert("Event", {"WhoId": person, "ActivityDate": today, "ActivityDateTime": org.box.org.now()})
+    org.pull()
+    assert org.rows(
+        "select channel, json_extract_string(properties, '$.dated'), "
+        "occurred_at = date_trunc('day', occurred_at) from events order by all"
+    ) == [
+        ("campaign", "day", True),
+        ("meeting", "day", True),
+        ("meeting", None, False),
+        ("task", "day", True),
+        ("task", None, False),
+    ]
+
+
 def test_roles_of_a_deal_are_all_that_there_are(start: Callable[..., Account]) -> None:
     org = start()
     one, two = org.insert("Contact", {"LastName": "a"}, {"LastName": "b"})

@@ -227,6 +227,22 @@ def test_machine_opens_say_nothing() -> None:
     assert {contact: int(hour) for contact, (hour, _, _) in found.items()} == planted()
 
 
+def test_what_is_known_by_its_day_alone_says_nothing_of_an_hour() -> None:
+    """Two in three of what is known are answers to campaigns, which are dated by day."""
+    dated = [
+        {
+            **row,
+            "event_id": f"d{row['event_id']}",
+            "kind": "custom",
+            "properties": '{"activity":"campaign_response","dated":"day"}',
+            "occurred_at": row["occurred_at"].replace(hour=0, minute=0),
+        }
+        for row in visits(planted(), each=80)
+    ]
+    found = said(context(tables([*visits(planted()), *dated], people())))
+    assert {contact: int(hour) for contact, (hour, _, _) in found.items()} == planted()
+
+
 def test_a_spoilt_model_is_refused() -> None:
     here = context(tables(visits(planted()), people()))
     model = SEND.train(here)

@@ -271,7 +271,7 @@ class Examination:
         return found
 
     def _missing(self, name: str, scope: str, *, needed: bool, plan: str) -> None:
-        remedy = f"Add the scope {scope} to the service key."
+        remedy = f"Add the scope {scope} to the service key or the app."
         if plan:
             self._say(name, "off", f"It needs {plan} ({scope}): {_WORTH['page_views']}.", f"Nothing, or {plan}.")
             return
@@ -284,6 +284,6 @@ class Examination:
 
 
 _NEW_KEY = (
-    "Make a key in HubSpot (Development, Keys, Service keys) with the scopes that the README lists, and set "
-    "LEADLIGHT_HUBSPOT_TOKEN or LEADLIGHT_HUBSPOT_TOKEN_FILE to it."
+    "Make a key in HubSpot (Development, Keys, Service keys) with the scopes that the README lists, or "
+    "take the access token of your own app, and set LEADLIGHT_HUBSPOT_TOKEN or LEADLIGHT_HUBSPOT_TOKEN_FILE to it."
 )

@@ -12,6 +12,7 @@ from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.reading import Reading, is_deleted
 from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.values import details_json, flag, number, second
+from scoring.tables import BY_DAY
 
 #: Salesforce's "to" and "cc" of an e-mail's relations; the sender of an incoming one is "from".
 _RECIPIENTS = ("ToAddress", "CcAddress", "BccAddress")
@@ -33,22 +34,23 @@ class Activity:
 def _tasks(record: Record) -> Iterator[Row]:
     """A task is dated by day: by its creation's time where that was the same day. E-mails have an object of their
     own."""
-    at, created = second(record.get("ActivityDate")), second(record.get("CreatedDate"))
+    at, created, dated = second(record.get("ActivityDate")), second(record.get("CreatedDate")), BY_DAY
     if at is None or (created is not None and created.date() == at.date()):
-        at = created
+        at, dated = created, {}
     subtype = str(record.get("TaskSubtype") or "Task")
     if at is None or subtype == "Email":
         return
-    details = {"activity": "tasks", "type": subtype, "status": record.get("Status")}
+    details = {"activity": "tasks", "type": subtype, "status": record.get("Status"), **dated}
     call = subtype == "Call"
     yield _event(f"task:{record['Id']}", at, "call" if call else "custom", "phone" if call else "task", details,
                  record.get("WhoId"))  # fmt: skip
 
 
 def _meetings(record: Record) -> Iterator[Row]:
-    at = second(record.get("ActivityDateTime")) or second(record.get("ActivityDate"))
+    timed = second(record.get("ActivityDateTime"))
+    at = timed or second(record.get("ActivityDate"))
     if at is not None:
-        details = {"activity": "events", "type": record.get("EventSubtype")}
+        details = {"activity": "events", "type": record.get("EventSubtype"), **({} if timed else BY_DAY)}
         yield _event(f"event:{record['Id']}", at, "meeting", "meeting", details, record.get("WhoId"))
 
 
@@ -58,7 +60,7 @@ def _responses(record: Record) -> Iterator[Row]:
     if at is None or not flag(record.get("HasResponded")):
         return
     who = record.get("ContactId") or record.get("LeadId")
-    details = {"activity": "campaign_response", "status": record.get("Status")}
+    details = {"activity": "campaign_response", "status": record.get("Status"), **BY_DAY}
     row = _event(f"campaign_member:{record['Id']}", at, "custom", "campaign", details, who)
     yield {**row, "campaign_id": record.get("CampaignId") or None}
 

@@ -53,7 +53,7 @@ def _plan(present: Mapping[str, Mapping[str, Definition]], wanted: Property) -> 
 
 
 def uninstall(
-    present: Mapping[str, Mapping[str, Definition]], properties: Sequence[Property], *, dry_run: bool
+    present: Mapping[str, Mapping[str, Definition]], properties: Sequence[Property]
 ) -> list[PropertyPlan]:
     """Our values can be cleared from here, our fields can only be named: an administrator deletes them."""
     plans = []
@@ -62,9 +62,7 @@ def uninstall(
         there = [name for name, definitions in present.items() if field in definitions]
         if not there:
             plans.append(PropertyPlan(wanted.name, "absent"))
-        elif dry_run:
-            plans.append(PropertyPlan(wanted.name, "archive"))
         else:
-            detail = f"fields go by metadata: delete {', '.join(f'{name}.{field}' for name in there)} in Setup"
-            plans.append(PropertyPlan(wanted.name, "in_use", detail))
+            detail = f"delete {', '.join(f'{name}.{field}' for name in there)}"
+            plans.append(PropertyPlan(wanted.name, "by_hand", detail))
     return plans

@@ -140,9 +140,9 @@ class Salesforce:
             self._described.clear()
         return install.install(self._people(), properties, dry_run=dry_run)
 
-    def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
-        """See `connector.platform.Removable`."""
-        return install.uninstall(self._people(), properties, dry_run=dry_run)
+    def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:  # noqa: ARG002
+        """See `connector.platform.Removable`. Fields go by metadata, so that nothing is done here."""
+        return install.uninstall(self._people(), properties)
 
     def diagnose(self, wanted: Wanted) -> Diagnosis:
         """See `connector.platform.Diagnosable` and `doctor`."""
