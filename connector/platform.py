@@ -26,6 +26,9 @@ RECORD_COLUMNS = (("properties", pa.string()), ("ours", pa.string()), ("modified
 #: Tables whose records carry RECORD_COLUMNS.
 RECORD_TABLES = ("contacts", "companies", "deals")
 
+#: Objects that hold values of ours.
+WrittenObject = Literal["contact", "company"]
+
 #: `removals`: records that are gone. `merged_into` is the winner's id; else the record was deleted.
 REMOVALS = pa.schema(
     [
@@ -175,22 +178,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Write:
-    """New values for one contact, as canonical text (`scoring.decisions`); None clears a property."""
+    """New values for one record, as canonical text (`scoring.decisions`); None clears a property."""
 
-    contact_id: str
+    record_id: str
     values: Mapping[str, str | None]
+    object: WrittenObject = "contact"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one contact's write."""
+    """What became of one record's write."""
 
-    contact_id: str
+    record_id: str
     #: written; failed (`error` says why); gone (deleted or merged away: the platform knows it no more)
     state: Literal["written", "failed", "gone"]
     modified_at: datetime | None = None
     request_id: str | None = None
     error: str | None = None
+    object: WrittenObject = "contact"
 
 
 @dataclass(frozen=True)
@@ -329,13 +334,13 @@ class Platform(Protocol):
     """A marketing platform: where contacts come from and predictions go."""
 
     name: str
-    #: Contacts per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
+    #: Records per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
     batch_size: int
     #: Calls that may run at once.
     concurrency: int
 
-    def batch_for(self, contacts: int) -> int:
-        """Contacts per call of `write` and `read_ours` where so many are concerned: `batch_size`, unless the
+    def batch_for(self, records: int) -> int:
+        """Records per call of `write` and `read_ours` where so many are concerned: `batch_size`, unless the
         platform has another way for many."""
 
     def account(self) -> Account:
@@ -355,10 +360,13 @@ class Platform(Protocol):
         """
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
-        """Write at most `batch_for` contacts; one outcome for each, in order. Thread-safe, idempotent."""
+        """Write at most `batch_for` records of one object; one outcome for each, in order. Thread-safe,
+        idempotent."""
 
-    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
-        """The present values of our properties; None for a contact that is gone. At most `batch_for` ids."""
+    def read_ours(
+        self, record_ids: Sequence[str], properties: Sequence[str], object_name: WrittenObject = "contact"
+    ) -> Mapping[str, Write | None]:
+        """The present values of our properties; None for a record that is gone. At most `batch_for` ids."""
 
     def calls(self) -> Mapping[str, int]:
         """Calls made so far, by 'METHOD /path/template'."""

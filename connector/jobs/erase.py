@@ -139,7 +139,7 @@ def _clear(run: Run, person: Person) -> int:
 
 def _send(run: Run) -> None:
     for batch in run.mirror.ledger.batches(run.id, run.platform.batch_size):
-        run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+        run.mirror.ledger.attempt(run.id, [write.record_id for write in batch])
         outcomes = run.platform.write(batch)
         run.mirror.ledger.settle(run.id, outcomes)
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from connector.jobs.people import Person, columns_by_table
+from connector.jobs.people import Person, columns_by_table, of_contacts
 from connector.jobs.run import Run
 from connector.jobs.traces import meant_in, pattern
 from connector.mirror.sql import transaction
@@ -44,10 +44,13 @@ def _rows_of(person: Person, columns: dict[str, dict[str, str]]) -> list[tuple[s
     purchases = f"select purchase_id from store.purchases where contact_id in ({ids})"
     found = [
         ("purchase_items", f"purchase_id in ({purchases})"),
-        ("property_history", f"object = 'contact' and object_id in ({ids})"),
         ("rejects", f"regexp_matches(record, '(?i)contact') and regexp_extract(record, '[^ ]+$') in ({ids})"),
     ]
-    found += [(table, f"contact_id in ({ids})") for table, names in columns.items() if "contact_id" in names]
+    found += [
+        (table, where.format(ids=ids))
+        for table, names in columns.items()
+        if (where := of_contacts(names)) is not None
+    ]
     if (wanted := pattern(person)) is not None:
         for table in _BY_TEXT:
             texts = [name for name, kind in columns[table].items() if kind == "VARCHAR"]

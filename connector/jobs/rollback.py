@@ -215,7 +215,7 @@ def _result(run: Run, target: Target, found: _Found, *, dry_run: bool) -> dict[s
 
 def _states(run: Run) -> dict[str, str]:
     rows = run.mirror.connection.execute(
-        "select contact_id, state from store.outcomes where run_id = ?", [run.id]
+        "select object_id, state from store.outcomes where run_id = ? and object = 'contact'", [run.id]
     ).fetchall()
     return dict(rows)
 
@@ -224,7 +224,7 @@ def _kept(run: Run, target: Target, found: _Found) -> list[dict[str, Any]]:
     """Values that were edited since. Those of no predictor (model, time of scoring), which move along with any
     later write of ours, are none of them then."""
     later = {
-        (row["contact_id"], row["property"]): row["later_run"]
+        (row["object_id"], row["property"]): row["later_run"]
         for row in run.mirror.rollbacks.later_writers(target.run_id, found.edited).to_pylist()
     }
     marks = set(target.written.filter(pc.is_null(target.written["predictor"]))["property"].unique().to_pylist())

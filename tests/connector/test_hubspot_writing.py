@@ -50,7 +50,7 @@ def test_a_batch_goes_by_record_id_in_hubspots_words(made: MadeHubSpot) -> None:
         {"leadlight_holdout": "false", "leadlight_reasons": "visited pricing 4 times"},
     ]
     assert all("idProperty" not in one for one in made.bodies(UPDATE)[0]["inputs"])
-    assert [(o.contact_id, o.state) for o in outcomes] == [
+    assert [(o.record_id, o.state) for o in outcomes] == [
         ("101", "written"),
         ("102", "written"),
         ("103", "written"),
@@ -117,9 +117,9 @@ def refuse(bad: set[str], code: str) -> Any:
 def test_one_bad_row_of_a_hundred_fails_alone(made: MadeHubSpot) -> None:
     made.answer(UPDATE, refuse({"150"}, "MISSING_CONDITIONAL_REQUIRED_PROPERTY"))
     outcomes = made.platform().write([score(n) for n in range(101, 201)])
-    assert [o.contact_id for o in outcomes] == [str(n) for n in range(101, 201)]
+    assert [o.record_id for o in outcomes] == [str(n) for n in range(101, 201)]
     failed = [o for o in outcomes if o.state != "written"]
-    assert [o.contact_id for o in failed] == ["150"]
+    assert [o.record_id for o in failed] == ["150"]
     assert failed[0].error == "MISSING_CONDITIONAL_REQUIRED_PROPERTY: leadlight_score"
     assert failed[0].request_id == "corr-400"
     assert len(made.requests(UPDATE)) <= 15

@@ -11,9 +11,10 @@ from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
 from connector.platforms.salesforce.stream import Source, read
+from connector.platforms.salesforce.words import ACCOUNT
 from connector.platforms.values import flag, number, plain_number, second
 
-ACCOUNT, OPPORTUNITY, ROLE = "Account", "Opportunity", "OpportunityContactRole"
+OPPORTUNITY, ROLE = "Opportunity", "OpportunityContactRole"
 
 #: Field of OpportunityHistory -> the property's name in our history of deals.
 _HISTORY = {"Amount": "amount", "StageName": "stage", "CloseDate": "closedate"}
