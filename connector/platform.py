@@ -83,7 +83,7 @@ class Page:
     #: JSON-able, or None when this page moves no cursor.
     cursor: Mapping[str, Any] | None = None
     replaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: Contacts whose change is our own write: contact_id and modified_at; only the latter is stored.
+    #: Contacts, or companies, whose change is our own write: the id and modified_at; only the latter is stored.
     echoes: pa.Table | None = None
     #: Tables of which this page holds all rows there are: rows that it lacks are removed.
     whole: Sequence[str] = ()
@@ -126,9 +126,9 @@ class Known(Protocol):
     def cursor(self, stream: str) -> Mapping[str, Any] | None:
         """The cursor committed with the stream's last page."""
 
-    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
-        equals the mirror's."""
+    def split_echoes(self, records: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(news, echoes) of contacts or companies: an echo's modified_at is that of our own write, and every
+        property read (ours too) equals the mirror's."""
 
     def count(self, span: Span) -> int:
         """How many records are in it."""
@@ -156,8 +156,9 @@ class PullRequest:
     goal_columns: tuple[str, ...] = ()
     #: Everything again, whatever the cursors say.
     full: bool = False
-    #: Names of the properties that we write.
+    #: Names of the properties that we write on contacts, and on companies.
     ours: tuple[str, ...] = ()
+    company_ours: tuple[str, ...] = ()
     #: Ids of the lists whose members are wanted.
     lists: tuple[str, ...] = ()
     #: Few calls matter more than certainty: what is told apart from our own writes by counts alone may be left to
@@ -324,6 +325,8 @@ class Wanted:
     goal_columns: tuple[str, ...] = ()
     #: Ids of the lists that filters name.
     lists: tuple[str, ...] = ()
+    #: The same as `properties`, of companies.
+    company_properties: tuple[Any, ...] = ()
 
 
 #: The stream of owners' names: its cursor holds `names`, owner id -> name, and it has no rows.
@@ -334,6 +337,8 @@ class Platform(Protocol):
     """A marketing platform: where contacts come from and predictions go."""
 
     name: str
+    #: Whose records hold values of ours.
+    objects: tuple[WrittenObject, ...]
     #: Records per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
     batch_size: int
     #: Calls that may run at once.
@@ -353,7 +358,8 @@ class Platform(Protocol):
         """
 
     def install(self, properties: Sequence[Any], *, dry_run: bool, repair: bool = False) -> list[PropertyPlan]:
-        """Create those of our properties (`manifests.Property`) and options that are missing.
+        """Create those of our properties (`manifests.Property`, of contacts or of companies) and options that are
+        missing.
 
         With `repair`, labels, descriptions and options' labels become what the manifest says. One of our names
         that is somebody else's property is a conflict: reported, never touched.

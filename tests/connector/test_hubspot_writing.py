@@ -65,6 +65,27 @@ def test_the_modified_date_is_the_one_that_a_search_shows(made: MadeHubSpot) -> 
     assert made.platform().write([score(101)])[0].modified_at == utc("2026-11-22T10:00:00.555")
 
 
+def test_companies_are_written_on_their_own_path_and_dated_by_their_own_property(made: MadeHubSpot) -> None:
+    update = UPDATE.replace("contacts", "companies")
+    body = written([101])
+    # a company has no lastmodifieddate
+    body["results"][0]["properties"] |= {
+        "hs_lastmodifieddate": "2026-11-22T10:00:00.555Z",
+        "lastmodifieddate": "2026-11-22T11:00:00Z",
+    }
+    body["errors"] = [{"category": "OBJECT_NOT_FOUND", "context": {"ids": ["102"]}}]
+    made.answer(update, body)
+    values = {"leadlight_company_score": "87", "leadlight_company_reasons": "1 open contact; contact 7: 91"}
+    outcomes = made.platform().write([Write(one, values, "company") for one in ("101", "102", "103")])
+    assert [one["properties"] for one in made.bodies(update)[0]["inputs"]] == [values] * 3
+    assert [(o.record_id, o.state, o.object) for o in outcomes] == [
+        ("101", "written", "company"),
+        ("102", "gone", "company"),
+        ("103", "gone", "company"),
+    ]
+    assert outcomes[0].modified_at == utc("2026-11-22T10:00:00.555")
+
+
 def test_a_merged_row_that_is_silently_left_out_is_gone(made: MadeHubSpot) -> None:
     made.answer(UPDATE, written([101, 103]))
     outcomes = made.platform().write([score(101), score(102), score(103)])

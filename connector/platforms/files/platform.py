@@ -44,6 +44,7 @@ class FilesPlatform:
     """Tables from files, as a mapping describes them."""
 
     name = "files"
+    objects: tuple[WrittenObject, ...] = ("contact",)
     batch_size = 10_000
     concurrency = 1
 

@@ -47,6 +47,7 @@ class HubSpot:
     """
 
     name = "hubspot"
+    objects: tuple[WrittenObject, ...] = ("contact", "company")
 
     def __init__(
         self,
@@ -77,7 +78,9 @@ class HubSpot:
         self._now, self._ticks, self._lookback = clock, ticks, lookback_seconds
         self._account: Account | None = None
         self._definitions: dict[str, tuple[float, Mapping[str, Definition]]] = {}
-        self._kinds = {entry.name: entry.type for entry in manifests.properties()}
+        self._kinds = {
+            entry.name: entry.type for object_name in self.objects for entry in manifests.properties(object_name)
+        }
 
     def batch_for(self, records: int) -> int:  # noqa: ARG002 - one way for all
         """See `connector.platform.Platform`."""
@@ -106,6 +109,7 @@ class HubSpot:
         account = self.account()
         present = self._present("contact")
         self._learn_kinds(present, request.ours)
+        kinds = {name: self._kinds.get(name, "text") for name in (*request.ours, *request.company_ours)}
         return Reading(
             self._api,
             known,
@@ -113,7 +117,8 @@ class HubSpot:
             account,
             self._lookback,
             {"contacts": present},
-            ours={name: self._kinds.get(name, "text") for name in request.ours},
+            ours={name: kinds[name] for name in request.ours},
+            company_ours={name: kinds[name] for name in request.company_ours},
         )
 
     def install(
@@ -122,7 +127,14 @@ class HubSpot:
         """Create what is missing of our properties; with `repair`, put right what differs. Raises MissingScope."""
         self.account()
         self._kinds |= {entry.name: entry.type for entry in properties}
-        plans = install.install(self._api, self._present("contact"), properties, dry_run=dry_run, repair=repair)
+        plans = [
+            plan
+            for object_name in self.objects
+            if (wanted := [entry for entry in properties if entry.object == object_name])
+            for plan in install.install(
+                self._api, self._present(object_name), wanted, dry_run=dry_run, repair=repair
+            )
+        ]
         if not dry_run and any(plan.action not in ("none", "conflict") for plan in plans):
             self._definitions.clear()
         return plans
@@ -130,7 +142,12 @@ class HubSpot:
     def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
         """See `connector.platform.Removable`. Raises MissingScope."""
         self.account()
-        plans = uninstall.uninstall(self._api, self._present("contact"), properties, dry_run=dry_run)
+        plans = [
+            plan
+            for object_name in self.objects
+            if (wanted := [entry for entry in properties if entry.object == object_name])
+            for plan in uninstall.uninstall(self._api, self._present(object_name), wanted, dry_run=dry_run)
+        ]
         if not dry_run:
             self._definitions.clear()
         return plans

@@ -82,7 +82,7 @@ def _reconciled(rows: Sequence[Write], reply: Reply) -> dict[str, Outcome]:
         record_id = str(result.get("id"))
         if record_id in outcomes:
             outcomes[record_id] = replace(
-                outcomes[record_id], state="written", modified_at=written_at(result), error=None
+                outcomes[record_id], state="written", modified_at=written_at(result, rows[0].object), error=None
             )
     return outcomes
 
@@ -100,11 +100,11 @@ def _row_error(gone: Outcome, error: Mapping[str, Any]) -> Outcome:
     return replace(gone, state="failed", error=codes)
 
 
-def written_at(result: Record) -> Any:
+def written_at(result: Record, object_name: WrittenObject = "contact") -> Any:
     """The modified date after a write, naive UTC with all digits, as the next search will show it."""
     given = result.get("properties") or {}
-    told = given.get(words.MODIFIED["contacts"]) or given.get(words.MODIFIED_ELSEWHERE)
-    return words.instant(told or result.get("updatedAt"))
+    name = words.MODIFIED.get(words.PATHS[object_name], words.MODIFIED_ELSEWHERE)
+    return words.instant(given.get(name) or result.get("updatedAt"))
 
 
 def read_ours(

@@ -12,7 +12,7 @@ from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
 from connector.platforms.salesforce.stream import Source, read
 from connector.platforms.salesforce.words import ACCOUNT
-from connector.platforms.values import flag, number, plain_number, second
+from connector.platforms.values import flag, number, plain_number, record_json, second
 
 OPPORTUNITY, ROLE = "Opportunity", "OpportunityContactRole"
 
@@ -23,7 +23,7 @@ _HISTORY = {"Amount": "amount", "StageName": "stage", "CloseDate": "closedate"}
 def choose_company_properties(reading: Reading) -> Page:
     """Definitions of the account fields that are taken along."""
     known = reading.definitions[ACCOUNT]
-    names = fields.candidates(known, reading.our_fields())
+    names = fields.candidates(known, reading.our_fields(ACCOUNT))
     chosen = [name for name in names if known[name].custom or name in words.COMPANY_WORTH_KNOWING]
     reading.chosen[ACCOUNT] = chosen
     return Page("properties", {"property_definitions": fields.table("company", known, chosen)})
@@ -31,7 +31,9 @@ def choose_company_properties(reading: Reading) -> Page:
 
 def pull_companies(reading: Reading) -> Iterator[Page]:
     """Accounts that are new since the cursor."""
-    wanted = reading.fields(ACCOUNT, [*words.BASE[ACCOUNT], *reading.chosen[ACCOUNT]])
+    wanted = reading.fields(
+        ACCOUNT, [*words.BASE[ACCOUNT], *reading.chosen[ACCOUNT], *reading.our_fields(ACCOUNT)]
+    )
     for batch in read(reading, "companies", Source(ACCOUNT, wanted)):
         rows = [company_row(reading, record) for record in batch.records if not is_deleted(record)]
         gone = removals(batch.records, ACCOUNT, reading.now())
@@ -52,7 +54,7 @@ def company_row(reading: Reading, record: Record) -> Row:
         "annual_revenue": number(record.get("AnnualRevenue")),
         "country": record.get("BillingCountry") or None,
         "properties": stored_json(reading, ACCOUNT, record),
-        "ours": "{}",
+        "ours": record_json(reading.held(ACCOUNT, record)),
         "modified_at": changed,
     }
 

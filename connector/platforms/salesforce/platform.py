@@ -48,6 +48,7 @@ class Salesforce:
     """
 
     name = "salesforce"
+    objects: tuple[WrittenObject, ...] = ("contact", "company")
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Salesforce:
         self._door = self._transport_to(base_url, None)
         self._session = Session(self._door, base_url, credentials, clock)
         self._described: dict[str, tuple[float, Mapping[str, Definition]]] = {}
-        self._kinds = {entry.name: entry.type for entry in manifests.properties()}
+        self._kinds = {entry.name: entry.type for of in self.objects for entry in manifests.properties(of)}
 
     def _transport_to(self, base_url: str, session: Session | None) -> Transport:
         return Transport(
@@ -125,6 +126,7 @@ class Salesforce:
             self._lookback,
             dict(self._present()),
             ours={name: self._kinds[name] for name in request.ours},
+            company_ours={name: self._kinds.get(name, "text") for name in request.company_ours},
             flags=self._flags,
         )
 
@@ -139,11 +141,21 @@ class Salesforce:
         self._kinds |= {entry.name: entry.type for entry in properties}
         if dry_run:
             self._described.clear()
-        return install.install(self._present(), properties, dry_run=dry_run)
+        return [
+            plan
+            for of in self.objects
+            if (wanted := [entry for entry in properties if entry.object == of])
+            for plan in install.install(self._present(of), wanted, dry_run=dry_run)
+        ]
 
     def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
         """See `connector.platform.Removable`."""
-        return install.uninstall(self._present(), properties, dry_run=dry_run)
+        return [
+            plan
+            for of in self.objects
+            if (wanted := [entry for entry in properties if entry.object == of])
+            for plan in install.uninstall(self._present(of), wanted, dry_run=dry_run)
+        ]
 
     def diagnose(self, wanted: Wanted) -> Diagnosis:
         """See `connector.platform.Diagnosable` and `doctor`."""
