@@ -7,7 +7,7 @@ import duckdb
 
 from connector.jobs.people import Person, columns_by_table, of_contacts
 from connector.jobs.run import Run
-from connector.jobs.traces import meant_in, pattern
+from connector.jobs.traces import as_reason, meant_in, pattern
 from connector.mirror.sql import transaction
 from scoring.engine import literal, quoted
 
@@ -76,11 +76,13 @@ def _rename_persons(connection: duckdb.DuckDBPyConnection, person: Person) -> No
 
 
 def _blank(connection: duckdb.DuckDBPyConnection, table: str, column: str, person: Person) -> int:
-    """Put a word in the place of the address (or the distinctive id) in the texts of other rows."""
-    wanted = pattern(meant_in(column, person))
-    if wanted is None:
-        return 0
-    name = quoted(column)
+    """Put a word in the place of the address (or the distinctive id, or one that a company's reasons name) in the
+    texts of other rows."""
+    patterns = [one for one in (pattern(meant_in(column, person)), as_reason(person)) if one is not None]
+    return sum(_blank_pattern(connection, table, quoted(column), wanted) for wanted in patterns)
+
+
+def _blank_pattern(connection: duckdb.DuckDBPyConnection, table: str, name: str, wanted: str) -> int:
     # Twice: what stands between two occurrences belongs to the first match.
     once = f"regexp_replace({name}, {literal(wanted)}, '\\1{ERASED}\\2', 'g')"
     twice = f"regexp_replace({once}, {literal(wanted)}, '\\1{ERASED}\\2', 'g')"

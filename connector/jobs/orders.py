@@ -299,7 +299,7 @@ def _manifest(run: Run, _params: Params) -> Result:
 
 
 def _some_failed(result: Result) -> int:
-    return 4 if result["pushed"]["failed"] else 0
+    return 4 if result["pushed"]["failed"] or result.get("companies", {}).get("failed") else 0
 
 
 _AS_OF: Mapping[str, type] = {"as_of": str}
@@ -324,7 +324,7 @@ JOBS: Mapping[str, Job] = {
         _rollback,
         {"run": str, "dry_run": bool},
         subject="run",
-        exit_code=lambda result: 4 if result["failed"] else 0,
+        exit_code=lambda result: 4 if result["failed"] or result["companies"]["failed"] else 0,
         first=("rollback-target", {}),
     ),
     "approve": Job(_approve, {"plan": str}, subject="plan", exit_code=_some_failed),
@@ -338,7 +338,9 @@ JOBS: Mapping[str, Job] = {
     "uninstall": Job(
         _uninstall,
         {"dry_run": bool},
-        exit_code=lambda result: 4 if result["cleared"]["failed"] or result["in_use"] else 0,
+        exit_code=lambda result: (
+            4 if result["cleared"]["failed"] or result["companies_cleared"]["failed"] or result["in_use"] else 0
+        ),
         first=("uninstall", {"dry_run": True}),
     ),
 }

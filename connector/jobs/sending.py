@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.errors import BudgetSpent, LeadlightError
+from connector.errors import BudgetSpent, LeadlightError, MissingScope
 from connector.jobs.run import Run
 from connector.mirror.ledger import Ledger
 from connector.platform import Outcome, Write, WrittenObject
@@ -96,8 +96,18 @@ def recover(run: Run) -> None:
         if run_id != run.id and run_id in run.mirror.running:
             # not dead: another job of this process is at it
             continue
-        for object_name in _MANY:
-            _recover(run, run_id, run.mirror.ledger.of(object_name))
+        _recover(run, run_id, run.mirror.ledger)
+        companies = run.mirror.ledger.of("company")
+        try:
+            _recover(run, run_id, companies)
+        except MissingScope as error:
+            # contacts go on: what may stand on companies that can't be read any more is nobody's to take back
+            tried = companies.attempted_unsettled(run_id)
+            companies.settle(
+                run_id,
+                [Outcome(one, "failed", error=f"unknown: {error.scope}", object="company") for one in tried],
+            )
+            companies.drop_unattempted(run_id)
 
 
 def _recover(run: Run, run_id: str, ledger: Ledger) -> None:
