@@ -104,6 +104,16 @@ def test_the_same_sync_again_writes_nothing(account: Portal, synced: tuple[Path,
     assert result["scored"] == 0, "our own writes on companies are no news of their contacts"
 
 
+def test_the_report_shows_the_same_number(account: Portal, synced: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = synced
+    code, result, err = inside(account, folder, "report", "--out", str(folder / "r.html"))
+    assert code == 0, err
+    shown = {one["company_id"]: str(one["score"]) for one in result["who"][0]["companies"]}
+    assert shown
+    standing = scores(account)
+    assert shown == {key: standing[key][0] for key in shown}
+
+
 def test_rollback_puts_back_what_stood_and_keeps_what_a_person_edited(
     account: Portal, synced: tuple[Path, dict[str, Any]]
 ) -> None:
