@@ -228,11 +228,24 @@ def synced(result: Mapping[str, Any]) -> None:
     if done.get("left"):
         say(f"{done['left']:,} contacts are left for the next run, the most worthy first.")
     _spread(result.get("budget"))
+    companies(result)
+
+
+def companies(result: Mapping[str, Any]) -> None:
+    """What became of the scores of companies, or why they have none."""
+    done = result.get("companies") or {}
+    if any(done.get(key) for key in ("changed", "failed", "left")):
+        what = "would change" if result.get("dry_run") else "changed"
+        rest = f"{done['unchanged']:,} unchanged, {done['failed']:,} failed"
+        left = f", {done['left']:,} left for the next run" if done["left"] else ""
+        say(f"{done['changed']:,} companies {what} ({done['values']:,} values), {rest}{left}.")
+    if done.get("off"):
+        say(done["off"])
 
 
 def way_back(result: Mapping[str, Any]) -> None:
     """How to undo what a run wrote."""
-    if result["pushed"]["changed"] and not result["dry_run"]:
+    if any(result[of]["changed"] for of in ("pushed", "companies")) and not result["dry_run"]:
         say(f"To take it back: leadlight rollback {result['run_id']}")
 
 
@@ -245,6 +258,7 @@ def approved(result: Mapping[str, Any]) -> None:
         f"({pushed['values']:,} values), {pushed['failed']:,} failed."
     )
     _spread(result["budget"])
+    companies(result)
     if result["status"] == "open":
         say(f"The rest: leadlight approve {result['plan']}")
 
@@ -332,14 +346,15 @@ def installed(result: Mapping[str, Any]) -> None:
         row = [entry["name"], words.get(entry["action"], entry["action"])]
         table.add_row(*row, *([escape(entry["detail"])] if detailed else []))
     console.print(table)
+    if result.get("companies_off"):
+        say(result["companies_off"])
 
 
 def removing(result: Mapping[str, Any]) -> None:
     """What an uninstall is about to do."""
     installed(result)
-    say(
-        f"{result['values']:,} values on {result['contacts']:,} contacts are to be cleared; the ledger keeps them."
-    )
+    records = f"{result['contacts']:,} contacts and {result['companies']:,} companies"
+    say(f"{result['values']:,} values on {records} are to be cleared; the ledger keeps them.")
     say(
         "Segments, workflows, forms and reports that use these properties will stop working as they do: look at "
         "“Used in” of each property in the platform's settings."
@@ -348,10 +363,12 @@ def removing(result: Mapping[str, Any]) -> None:
 
 def removed(result: Mapping[str, Any]) -> None:
     """What an uninstall did."""
-    done = result["cleared"]
-    say(f"{done['changed']:,} contacts cleared ({done['values']:,} values), {done['failed']:,} failed.")
-    if done["failed"]:
-        say("The properties were left standing: run it again when the failed contacts can be written.")
+    done, more = result["cleared"], result["companies_cleared"]
+    values, failed = (done[key] + more[key] for key in ("values", "failed"))
+    cleared = f"{done['changed']:,} contacts, {more['changed']:,} companies cleared"
+    say(f"{cleared} ({values:,} values), {failed:,} failed.")
+    if failed:
+        say("The properties were left standing: run it again when what failed can be written.")
         return
     installed(result)
     for name in result["in_use"]:

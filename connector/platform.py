@@ -26,6 +26,9 @@ RECORD_COLUMNS = (("properties", pa.string()), ("ours", pa.string()), ("modified
 #: Tables whose records carry RECORD_COLUMNS.
 RECORD_TABLES = ("contacts", "companies", "deals")
 
+#: Objects that hold values of ours.
+WrittenObject = Literal["contact", "company"]
+
 #: `removals`: records that are gone. `merged_into` is the winner's id; else the record was deleted.
 REMOVALS = pa.schema(
     [
@@ -80,7 +83,7 @@ class Page:
     #: JSON-able, or None when this page moves no cursor.
     cursor: Mapping[str, Any] | None = None
     replaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: Contacts whose change is our own write: contact_id and modified_at; only the latter is stored.
+    #: Contacts, or companies, whose change is our own write: the id and modified_at; only the latter is stored.
     echoes: pa.Table | None = None
     #: Tables of which this page holds all rows there are: rows that it lacks are removed.
     whole: Sequence[str] = ()
@@ -123,9 +126,9 @@ class Known(Protocol):
     def cursor(self, stream: str) -> Mapping[str, Any] | None:
         """The cursor committed with the stream's last page."""
 
-    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
-        equals the mirror's."""
+    def split_echoes(self, records: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(news, echoes) of contacts or companies: an echo's modified_at is that of our own write, and every
+        property read (ours too) equals the mirror's."""
 
     def count(self, span: Span) -> int:
         """How many records are in it."""
@@ -153,8 +156,9 @@ class PullRequest:
     goal_columns: tuple[str, ...] = ()
     #: Everything again, whatever the cursors say.
     full: bool = False
-    #: Names of the properties that we write.
+    #: Names of the properties that we write on contacts, and on companies.
     ours: tuple[str, ...] = ()
+    company_ours: tuple[str, ...] = ()
     #: Ids of the lists whose members are wanted.
     lists: tuple[str, ...] = ()
     #: Few calls matter more than certainty: what is told apart from our own writes by counts alone may be left to
@@ -175,22 +179,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Write:
-    """New values for one contact, as canonical text (`scoring.decisions`); None clears a property."""
+    """New values for one record, as canonical text (`scoring.decisions`); None clears a property."""
 
-    contact_id: str
+    record_id: str
     values: Mapping[str, str | None]
+    object: WrittenObject = "contact"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one contact's write."""
+    """What became of one record's write."""
 
-    contact_id: str
+    record_id: str
     #: written; failed (`error` says why); gone (deleted or merged away: the platform knows it no more)
     state: Literal["written", "failed", "gone"]
     modified_at: datetime | None = None
     request_id: str | None = None
     error: str | None = None
+    object: WrittenObject = "contact"
 
 
 @dataclass(frozen=True)
@@ -328,6 +334,8 @@ class Wanted:
     goal_columns: tuple[str, ...] = ()
     #: Ids of the lists that filters name.
     lists: tuple[str, ...] = ()
+    #: The same as `properties`, of companies.
+    company_properties: tuple[Any, ...] = ()
 
 
 #: The stream of owners' names: its cursor holds `names`, owner id -> name, and it has no rows.
@@ -338,13 +346,15 @@ class Platform(Protocol):
     """A marketing platform: where contacts come from and predictions go."""
 
     name: str
-    #: Contacts per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
+    #: Whose records hold values of ours.
+    objects: tuple[WrittenObject, ...]
+    #: Records per call of `write` and `read_ours` where few are concerned; calls left are counted by it.
     batch_size: int
     #: Calls that may run at once.
     concurrency: int
 
-    def batch_for(self, contacts: int) -> int:
-        """Contacts per call of `write` and `read_ours` where so many are concerned: `batch_size`, unless the
+    def batch_for(self, records: int) -> int:
+        """Records per call of `write` and `read_ours` where so many are concerned: `batch_size`, unless the
         platform has another way for many."""
 
     def account(self) -> Account:
@@ -357,17 +367,21 @@ class Platform(Protocol):
         """
 
     def install(self, properties: Sequence[Any], *, dry_run: bool, repair: bool = False) -> list[PropertyPlan]:
-        """Create those of our properties (`manifests.Property`) and options that are missing.
+        """Create those of our properties (`manifests.Property`, of contacts or of companies) and options that are
+        missing.
 
         With `repair`, labels, descriptions and options' labels become what the manifest says. One of our names
         that is somebody else's property is a conflict: reported, never touched.
         """
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
-        """Write at most `batch_for` contacts; one outcome for each, in order. Thread-safe, idempotent."""
+        """Write at most `batch_for` records of one object; one outcome for each, in order. Thread-safe,
+        idempotent."""
 
-    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
-        """The present values of our properties; None for a contact that is gone. At most `batch_for` ids."""
+    def read_ours(
+        self, record_ids: Sequence[str], properties: Sequence[str], object_name: WrittenObject = "contact"
+    ) -> Mapping[str, Write | None]:
+        """The present values of our properties; None for a record that is gone. At most `batch_for` ids."""
 
     def calls(self) -> Mapping[str, int]:
         """Calls made so far, by 'METHOD /path/template'."""

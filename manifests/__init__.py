@@ -14,6 +14,7 @@ class Property:
     """A property that Leadlight writes."""
 
     name: str
+    #: contact | company
     object: str
     label: str
     #: number | text | category | datetime | boolean
@@ -54,9 +55,13 @@ def _texts(folder: Traversable, path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}{entry.name}", entry.read_text(encoding="utf-8")
 
 
+def properties(object_name: str = "contact") -> tuple[Property, ...]:
+    """Every property that we write on contacts (or on companies), in the order of the manifest."""
+    return tuple(entry for entry in _all() if entry.object == object_name)
+
+
 @cache
-def properties() -> tuple[Property, ...]:
-    """Every property that we write, in the order of the manifest."""
+def _all() -> tuple[Property, ...]:
     manifest = read_toml("properties.toml")
     group = manifest["group"]
     return tuple(

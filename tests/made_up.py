@@ -14,6 +14,16 @@ column = "y"
 equals = "yes"
 """
 
+COMPANIES = """
+[companies]
+file = "companies.csv"
+columns = { company_id = "id" }
+
+[deals]
+file = "deals.csv"
+columns = { deal_id = "id", company_id = "company", created_at = "created", is_closed = "closed", is_won = "won" }
+"""
+
 
 def write_leads(folder: Path, rows: int, *, seed: int = 7, unknown: float = 0.0) -> Path:
     """`leads.csv` and `mapping.toml` in `folder`; the mapping's path. About 18% of the rows are positive.
@@ -36,4 +46,21 @@ def write_leads(folder: Path, rows: int, *, seed: int = 7, unknown: float = 0.0)
     (folder / "leads.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     mapping = folder / "mapping.toml"
     mapping.write_text(MAPPING, encoding="utf-8")
+    return mapping
+
+
+def write_companies(folder: Path, rows: int, companies: int) -> Path:
+    """`write_leads` with companies: row n belongs to company n modulo `companies`, every eleventh to none. A lost
+    deal makes every other row a contact of Salesforce's sandbox, where only contacts have a company."""
+    mapping = write_leads(folder, rows)
+    header, *lines = (folder / "leads.csv").read_text(encoding="utf-8").splitlines()
+    named = ["" if n % 11 == 0 else str(1 + n % companies) for n in range(rows)]
+    lines = [f"{line};{company}" for line, company in zip(lines, named, strict=True)]
+    (folder / "leads.csv").write_text("\n".join([f"{header};company", *lines]) + "\n", encoding="utf-8")
+    firms = ["id;name", *(f"{n};Company {n}" for n in range(1, companies + 1))]
+    (folder / "companies.csv").write_text("\n".join(firms) + "\n", encoding="utf-8")
+    deal = "id;company;created;stage;closed;won\n1;1;2026-01-05;closedlost;true;false\n"
+    (folder / "deals.csv").write_text(deal, encoding="utf-8")
+    text = MAPPING.replace('drop = ["duration"]', 'drop = ["duration"]\ncolumns = { company_id = "company" }')
+    mapping.write_text(text + COMPANIES, encoding="utf-8")
     return mapping

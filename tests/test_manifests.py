@@ -15,12 +15,14 @@ FIXED = {
     "leadlight_model",
     "leadlight_scored_at",
 }
+OF_COMPANIES = ["leadlight_company_score", "leadlight_company_reasons"]
 
 
 def test_every_fixed_property_stands_once_in_the_manifest() -> None:
     names = [entry.name for entry in properties()]
     assert set(names) == FIXED
     assert len(names) == len(FIXED)
+    assert [entry.name for entry in properties("company")] == OF_COMPANIES
 
 
 def test_every_property_of_a_predictor_is_in_the_manifest_and_the_other_way_round() -> None:
@@ -31,6 +33,16 @@ def test_every_property_of_a_predictor_is_in_the_manifest_and_the_other_way_roun
         assert listed == set(predictor.properties), predictor.name
     known = {predictor.name for predictor in PREDICTORS} | {"holdout", "run"}
     assert {entry.predictor for entry in properties()} == known
+
+
+def test_a_property_has_one_object_and_each_its_own_name() -> None:
+    every = [*properties(), *properties("company")]
+    assert {entry.object for entry in properties()} == {"contact"}
+    assert {entry.object for entry in properties("company")} == {"company"}
+    for names in ([entry.name for entry in every], [entry.salesforce for entry in every]):
+        assert len(names) == len(set(names))
+    # what nothing else computes: from the lead scores of contacts
+    assert {entry.predictor for entry in properties("company")} == {"companies"}
 
 
 def test_a_category_has_options_unless_its_model_brings_them() -> None:

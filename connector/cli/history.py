@@ -90,9 +90,10 @@ def rollback(
     """
 
     def sure(target: dict[str, Any]) -> bool:
+        companies = f" and {target['companies']:,} companies" if target["companies"] else ""
         question = (
             f"Put back what stood before run {target['of_run']} ({target['command']}): "
-            f"{target['values']:,} values on {target['contacts']:,} contacts?"
+            f"{target['values']:,} values on {target['contacts']:,} contacts{companies}?"
         )
         confirm(question, yes=yes)
         return True
@@ -174,7 +175,7 @@ def _print_entries(result: Mapping[str, Any]) -> None:
     )
     for row in result["entries"][:_SHOWN]:
         texts = (row.get(key) for key in ("before", "after", "reason", "model", "state", "request_id"))
-        table.add_row(row["contact_id"], row["property"], *(escape(text or "") for text in texts))
+        table.add_row(_record(row), row["property"], *(escape(text or "") for text in texts))
     console.console.print(table)
     console.say(f"{result['entries_total']:,} values in all; --json and --limit show more.")
 
@@ -183,11 +184,13 @@ def _headline(result: Mapping[str, Any]) -> str:
     """What a run or a plan is, in a line."""
     if "run_id" in result and "command" in result:
         counts, by = result["contacts"], f" by {result['who']}" if result["who"] else ""
+        companies = result["companies"]["written"]
+        of_companies = f"; {companies:,} companies written" if companies else ""
         undone = f" Rolled back by {result['rolled_back_by']}." if result["rolled_back_by"] else ""
         return (
             f"Run {result['run_id']}: {result['command']}{by}, {_time(result['started_at'])} UTC, "
             f"{result['status']}; {counts['written']:,} contacts written ({counts['values']:,} values), "
-            f"{counts['failed']:,} failed, {counts['gone']:,} gone.{undone}"
+            f"{counts['failed']:,} failed, {counts['gone']:,} gone{of_companies}.{undone}"
         )
     state = {"open": "awaits approval", "done": "was carried out", "void": "no longer holds"}[result["status"]]
     return f"Plan {result['plan']} {state}: {result['contacts']:,} contacts, {result['value_count']:,} values."
@@ -206,11 +209,20 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
             f"{result['barred']:,} contacts object to profiling now, or are left out by [write]: nothing was put "
             "back there."
         )
+    of_companies = result["companies"]
+    if of_companies["off"]:
+        console.say(of_companies["off"])
+    elif of_companies["restored"] or any(of_companies["skipped"].values()) or of_companies["failed"]:
+        skipped = of_companies["skipped"]
+        console.say(
+            f"{of_companies['restored']:,} companies {would}; {skipped['edited_since']:,} edited since and kept, "
+            f"{skipped['gone']:,} gone, {of_companies['failed']:,} failed."
+        )
     for note in result["notes"]:
         console.problem("Note", f"{note} Until then values are only taken away, not put back.")
-    for row in result["kept"][:_SHOWN]:
+    for row in [*result["kept"], *result["kept_of_companies"]][:_SHOWN]:
         by = f"written by run {row['by_run']}" if row["by_run"] else "edited"
-        console.say(f"  kept: contact {row['contact_id']}, {row['property']} ({by})")
+        console.say(f"  kept: {'contact ' if 'contact_id' in row else ''}{_record(row)}, {row['property']} ({by})")
     if result["held"]:
         console.say(
             f"The models of that run are held back on {result['held']:,} contacts until you train new ones or say "
@@ -218,6 +230,11 @@ def _print_rollback(result: Mapping[str, Any]) -> None:
         )
     if not result["dry_run"]:
         console.say(f"To undo this: leadlight rollback {result['run_id']}")
+
+
+def _record(row: Mapping[str, Any]) -> str:
+    """Which contact, or company, a value is of."""
+    return str(row["contact_id"]) if "contact_id" in row else f"company {row['company_id']}"
 
 
 def _time(at: Any) -> str:

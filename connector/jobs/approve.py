@@ -8,6 +8,7 @@ import pyarrow as pa
 from connector.errors import BadSetting, Refused
 from connector.jobs import lists
 from connector.jobs.barred import barred
+from connector.jobs.companies import awaiting, push_companies
 from connector.jobs.install import ensure_installed
 from connector.jobs.pull import pull
 from connector.jobs.push import draw_arms, forget_old, wanted_on
@@ -23,8 +24,9 @@ _NAMED = 5
 
 
 def approve(run: Run, name: str) -> dict[str, Any]:
-    """JSON of `leadlight approve`: run_id, plan, status, pushed, budget. What today's calls do not allow stays in
-    the plan, whose status is then still `open`: approve it again.
+    """JSON of `leadlight approve`: run_id, plan, status, pushed, budget, companies. What today's calls do not
+    allow stays in the plan, whose status is then still `open`: approve it again. Companies are no part of a plan:
+    their scores follow from those of the contacts once all of these are written.
 
     Raises BadSetting for an unknown plan; Refused, with nothing written, when the plan was carried out before,
     when a value on the platform is neither what it was when the plan was made nor what the plan would write, or
@@ -48,8 +50,11 @@ def approve(run: Run, name: str) -> dict[str, Any]:
     days = spread(run, len(contacts))
     today = set(contacts if days is None else contacts[: days.today])
     pushed = Pushed(unchanged=plan["contacts"] - len(contacts), left=len(contacts) - len(today))
+    companies = awaiting()
     if today:
-        _carry_out(run, plan, [row for row in open_rows if row["contact_id"] in today], writes.schema, pushed)
+        companies = _carry_out(
+            run, plan, [row for row in open_rows if row["contact_id"] in today], writes.schema, pushed
+        )
     status = "open" if pushed.left else "done"
     run.mirror.plans.settle(plan["plan"], status, run.id)
     forget_old(run)
@@ -59,16 +64,17 @@ def approve(run: Run, name: str) -> dict[str, Any]:
         "status": status,
         "pushed": pushed.to_json(),
         "budget": None if days is None else days.to_json(),
+        "companies": companies,
     }
 
 
 def _carry_out(
     run: Run, plan: dict[str, Any], rows: Sequence[dict[str, Any]], schema: pa.Schema, pushed: Pushed
-) -> None:
-    """Write rows of the plan. The writes of an earlier approval of it become this run's, so that one rollback
-    undoes the whole plan."""
+) -> dict[str, Any]:
+    """Write rows of the plan, then companies; JSON of these. The writes of an earlier approval of it become this
+    run's, so that one rollback undoes the whole plan."""
     models = standing_models(run)
-    draw_arms(run, models)
+    scored, passed = draw_arms(run, models)
     keep_arms(run)
     ensure_installed(run, wanted_on(run, models))
     if plan["carried_by"] is not None:
@@ -77,6 +83,7 @@ def _carry_out(
     run.mirror.plans.settle(plan["plan"], "open", run.id)
     run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(list(rows), schema=schema))
     send(run, pushed)
+    return awaiting() if pushed.left else push_companies(run, scored, passed)
 
 
 def find_plan(run: Run, name: str) -> dict[str, Any]:

@@ -60,14 +60,15 @@ def today(run: Run, as_of: datetime) -> Day:
 
 def _counted(run: Run, on: date) -> Day:
     written = f"""from store.writes w join store.runs r using (run_id) join store.outcomes o on {SETTLES}
-                 where r.command = ? and r.started_at >= ? and o.state = 'written'"""
+                 where r.command = ? and r.started_at >= ? and o.state = 'written'
+                   and w.object = 'contact'"""
     since = [run.command, datetime.combine(on, time())]
-    day = Day(on, _ids(run, f"select distinct w.contact_id {written}", since))
+    day = Day(on, _ids(run, f"select distinct w.object_id {written}", since))
     for task in run.tasks():
         if task.predictor.name == "lead_score":
             grade = task.names(run.prefix)["leadlight_grade"]
             changes = run.mirror.connection.execute(
-                f"select w.contact_id, value_before, value_after {written} and property = {literal(grade)} "
+                f"select w.object_id, value_before, value_after {written} and property = {literal(grade)} "
                 "order by r.started_at, w.run_id, w.position",
                 since,
             ).fetchall()

@@ -38,8 +38,8 @@ def leave_held(run: Run, scored: Scored) -> int:
         create or replace temp table held_now as
         select p.contact_id, p.property
         from planned p join (values {values}) source(property, predictor, model) using (property)
-             join store.holds h on h.contact_id = p.contact_id and h.predictor = source.predictor
-                                and h.model = source.model
+             join store.holds h on h.object = 'contact' and h.object_id = p.contact_id
+                                and h.predictor = source.predictor and h.model = source.model
         where p.contact_id not in (select contact_id from barred_now)
     """)
     run.mirror.connection.execute(

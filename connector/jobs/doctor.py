@@ -81,9 +81,9 @@ def _wanted(settings: Settings, platform: Platform) -> Wanted:
     goals = declared_goals(settings).values()
     columns = tuple(str(goal["column"]) for goal in goals if goal.get("column") is not None)
     in_time = not goals or any(goal.get("event") is not None for goal in goals)
-    return Wanted(
-        tuple(_run(settings, platform, None, silent).properties()), in_time, columns, tuple(needed_lists(settings))
-    )
+    run = _run(settings, platform, None, silent)
+    lists = tuple(needed_lists(settings))
+    return Wanted(tuple(run.properties()), in_time, columns, lists, tuple(run.properties("company")))
 
 
 def _run(settings: Settings, platform: Platform, mirror: Mirror | None, progress: Progress) -> Run:

@@ -18,12 +18,15 @@ import pyarrow as pa
 from connector import inbox
 from connector.errors import BadSetting, PlatformDown
 from connector.jobs import outside, traces
+from connector.jobs.companies import named_in
 from connector.jobs.erasure import remove
 from connector.jobs.people import Person, find
 from connector.jobs.run import Run
 from connector.jobs.sending import recover
+from connector.mirror.ledger import Ledger
 from connector.mirror.schema import FILE
 from connector.platform import Write
+from scoring.engine import literal
 
 JOURNAL = "erasing.json"
 
@@ -117,14 +120,32 @@ def _was_erased(run: Run, contact: str | None, email: str | None) -> bool:
 
 
 def _clear(run: Run, person: Person) -> int:
-    """Clear our properties on the platform, through the ledger; how many values. What is gone holds none."""
-    names = sorted(entry.name for entry in run.all_properties())
-    ids, size = list(person.contact_ids), run.platform.batch_size
+    """Clear our properties on the platform, through the ledger: of the contacts, and of companies whose reasons
+    name one (the next sync works these out again); how many values. What is gone holds none."""
+    of_contacts = [entry.name for entry in run.all_properties()]
+    of_companies = [entry.name for entry in run.company_properties()]
+    cleared = _clear_records(run, run.mirror.ledger, person.contact_ids, of_contacts)
+    return cleared + _clear_records(run, run.mirror.ledger.of("company"), _naming(run, person), of_companies)
+
+
+def _naming(run: Run, person: Person) -> list[str]:
+    """Live companies whose reasons name a contact of the person."""
+    ids = ", ".join(map(literal, person.contact_ids))
+    rows = run.mirror.connection.execute(
+        "select company_id from store.companies where deleted_at is null and merged_into is null "
+        f"and list_has_any({named_in('ours')}, [{ids}]::varchar[]) order by company_id"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _clear_records(run: Run, ledger: Ledger, record_ids: Sequence[str], properties: Sequence[str]) -> int:
+    names = sorted(properties)
+    ids, size = list(record_ids), run.platform.batch_size
     present: dict[str, Write | None] = {}
     for start in range(0, len(ids), size):
-        present.update(run.platform.read_ours(ids[start : start + size], names))
+        present.update(run.platform.read_ours(ids[start : start + size], names, ledger.object))
     rows = [
-        {"contact_id": key, "property": name, "value_before": value, "value_after": None, "reason": "erasure"}
+        {ledger.key: key, "property": name, "value_before": value, "value_after": None, "reason": "erasure"}
         for key, write in present.items()
         if write is not None
         for name, value in write.values.items()
@@ -132,20 +153,20 @@ def _clear(run: Run, person: Person) -> int:
     ]
     if rows:
         schema = pa.schema([(name, pa.string()) for name in rows[0]])
-        run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(rows, schema=schema))
-        _send(run)
+        ledger.plan_writes(run.id, pa.Table.from_pylist(rows, schema=schema))
+        _send(run, ledger)
     return len(rows)
 
 
-def _send(run: Run) -> None:
-    for batch in run.mirror.ledger.batches(run.id, run.platform.batch_size):
-        run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+def _send(run: Run, ledger: Ledger) -> None:
+    for batch in ledger.batches(run.id, run.platform.batch_size):
+        ledger.attempt(run.id, [write.record_id for write in batch])
         outcomes = run.platform.write(batch)
-        run.mirror.ledger.settle(run.id, outcomes)
+        ledger.settle(run.id, outcomes)
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed:
             raise PlatformDown(
-                f"The platform did not clear our properties on {len(failed)} contacts ({failed[0].error}): "
+                f"The platform did not clear our properties on {len(failed)} records ({failed[0].error}): "
                 "nothing was erased here, so that you can run it again.",
                 failed[0].request_id,
             )

@@ -5,9 +5,9 @@ from typing import Any
 
 import duckdb
 
-from connector.jobs.people import Person, columns_by_table
+from connector.jobs.people import Person, columns_by_table, of_contacts
 from connector.jobs.run import Run
-from connector.jobs.traces import meant_in, pattern
+from connector.jobs.traces import as_reason, meant_in, pattern
 from connector.mirror.sql import transaction
 from scoring.engine import literal, quoted
 
@@ -43,10 +43,13 @@ def _rows_of(person: Person, columns: dict[str, dict[str, str]]) -> list[tuple[s
     purchases = f"select purchase_id from store.purchases where contact_id in ({ids})"
     found = [
         ("purchase_items", f"purchase_id in ({purchases})"),
-        ("property_history", f"object = 'contact' and object_id in ({ids})"),
         ("rejects", f"regexp_matches(record, '(?i)contact') and regexp_extract(record, '[^ ]+$') in ({ids})"),
     ]
-    found += [(table, f"contact_id in ({ids})") for table, names in columns.items() if "contact_id" in names]
+    found += [
+        (table, where.format(ids=ids))
+        for table, names in columns.items()
+        if (where := of_contacts(names)) is not None
+    ]
     if (wanted := pattern(person)) is not None:
         for table in _BY_TEXT:
             texts = [name for name, kind in columns[table].items() if kind == "VARCHAR"]
@@ -72,26 +75,30 @@ def _rename_persons(connection: duckdb.DuckDBPyConnection, person: Person) -> No
 
 
 def _blank(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], person: Person) -> int:
-    """Put a word in the place of the address (or the distinctive id) in the texts of other rows; how many."""
-    wanted = {column: pattern(meant_in(column, person)) for column in columns}
-    matches = {
-        column: f"regexp_matches({quoted(column)}, {literal(text)})"
-        for column, text in wanted.items()
+    """Put a word in the place of the address (or the distinctive id, or one that a company's reasons name) in the
+    texts of other rows; how many."""
+    wanted = [
+        (column, text)
+        for column in columns
+        for text in (pattern(meant_in(column, person)), as_reason(person))
         if text is not None
-    }
-    if not matches:
+    ]
+    if not wanted:
         return 0
+    matches = [f"regexp_matches({quoted(column)}, {literal(text)})" for column, text in wanted]
     # One look at the table first: next to no column names the person, and an update of each takes its time.
-    looks = ", ".join(f"bool_or({match})" for match in matches.values())
+    looks = ", ".join(f"bool_or({match})" for match in matches)
     [found] = connection.execute(f"select {looks} from store.{quoted(table)}").fetchall()
     blanked = 0
-    for column in (column for column, there in zip(matches, found, strict=True) if there):
-        name, text = quoted(column), literal(str(wanted[column]))
+    for (column, text), match, there in zip(wanted, matches, found, strict=True):
+        if not there:
+            continue
+        name, sought = quoted(column), literal(text)
         # Twice: what stands between two occurrences belongs to the first match.
-        once = f"regexp_replace({name}, {text}, '\\1{ERASED}\\2', 'g')"
-        twice = f"regexp_replace({once}, {text}, '\\1{ERASED}\\2', 'g')"
+        once = f"regexp_replace({name}, {sought}, '\\1{ERASED}\\2', 'g')"
+        twice = f"regexp_replace({once}, {sought}, '\\1{ERASED}\\2', 'g')"
         [(rows,)] = connection.execute(
-            f"update store.{quoted(table)} set {name} = {twice} where {matches[column]}"
+            f"update store.{quoted(table)} set {name} = {twice} where {match}"
         ).fetchall()
         blanked += int(rows)
     return blanked

@@ -24,6 +24,7 @@ def runs(mirror: Mirror, limit: int | None) -> dict[str, Any]:
                 "who": logged.get("who"),
                 "subject": logged.get("subject"),
                 "contacts": mirror.ledger.counts(row["run_id"]),
+                "companies": mirror.ledger.of("company").counts(row["run_id"]),
                 "rolled_back_by": undone.get(row["run_id"]),
                 "refused": result.get("refused"),
                 "plan": result.get("plan"),
@@ -51,16 +52,20 @@ def show(mirror: Mirror, name: str, limit: int | None) -> dict[str, Any]:
 
 def _run(mirror: Mirror, row: dict[str, Any], limit: int | None) -> dict[str, Any]:
     logged = next((entry for entry in mirror.audit() if entry["run_id"] == row["run_id"]), {})
+    companies = mirror.ledger.of("company")
     entries = mirror.ledger.entries(row["run_id"], limit).to_pylist()
+    left = None if limit is None else limit - len(entries)
+    entries += companies.entries(row["run_id"], left).to_pylist()
     return {
         **row,
         "status": row["status"] or "not ended",
         "who": logged.get("who"),
         "subject": logged.get("subject"),
         "contacts": mirror.ledger.counts(row["run_id"]),
+        "companies": companies.counts(row["run_id"]),
         "rolled_back_by": mirror.rollbacks.by_run().get(row["run_id"]),
         "entries": [_entry(entry) for entry in entries],
-        "entries_total": mirror.ledger.size(row["run_id"]),
+        "entries_total": mirror.ledger.size(row["run_id"]) + companies.size(row["run_id"]),
     }
 
 

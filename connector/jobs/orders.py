@@ -185,7 +185,8 @@ def _install(run: Run, params: Params, _ask: Ask) -> Result:
 
 def _left_behind(result: Result) -> int:
     """4 where an uninstall was carried out and something of ours stands."""
-    left = result["cleared"]["failed"] or result["in_use"] or result["by_hand"]
+    failed = result["cleared"]["failed"] or result["companies_cleared"]["failed"]
+    left = failed or result["in_use"] or result["by_hand"]
     return 4 if left and not result["dry_run"] else 0
 
 
@@ -305,7 +306,7 @@ def _manifest(run: Run, _params: Params) -> Result:
 
 
 def _some_failed(result: Result) -> int:
-    return 4 if result["pushed"]["failed"] else 0
+    return 4 if result["pushed"]["failed"] or result.get("companies", {}).get("failed") else 0
 
 
 _AS_OF: Mapping[str, type] = {"as_of": str}
@@ -330,7 +331,7 @@ JOBS: Mapping[str, Job] = {
         _rollback,
         {"run": str, "dry_run": bool},
         subject="run",
-        exit_code=lambda result: 4 if result["failed"] else 0,
+        exit_code=lambda result: 4 if result["failed"] or result["companies"]["failed"] else 0,
         first=("rollback-target", {}),
     ),
     "approve": Job(_approve, {"plan": str}, subject="plan", exit_code=_some_failed),

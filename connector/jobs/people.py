@@ -1,7 +1,7 @@
 """One person in the mirror: which contacts and addresses are that person's, and everything that is known."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,14 +105,13 @@ def _listed(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
 
 def everything(run: Run, person: Person) -> dict[str, Any]:
     """All that the state knows of a person, table by table; rows as JSON-able dicts."""
-    tables = {
-        table: _rows(run, table, f"contact_id in ({_marks(person.contact_ids)})", person.contact_ids)
-        for table, columns in columns_by_table(run).items()
-        if "contact_id" in columns
-    }
     marks, ids = _marks(person.contact_ids), person.contact_ids
+    tables = {
+        table: _rows(run, table, where.format(ids=marks), ids)
+        for table, columns in columns_by_table(run).items()
+        if (where := of_contacts(columns)) is not None
+    }
     related = {
-        "property_history": f"object = 'contact' and object_id in ({marks})",
         "purchase_items": "purchase_id in (select purchase_id from store.purchases "
         f"where contact_id in ({marks}))",
         "deals": f"deal_id in (select deal_id from store.deal_contacts where contact_id in ({marks}))",
@@ -126,6 +125,14 @@ def everything(run: Run, person: Person) -> dict[str, Any]:
         "platform": run.platform.name,
         "tables": {table: rows for table, rows in sorted(tables.items()) if rows},
     }
+
+
+def of_contacts(columns: Container[str]) -> str | None:
+    """SQL: a row of a table with these columns is one of the contacts `{ids}`; None for a table without their
+    ids."""
+    if "contact_id" in columns:
+        return "contact_id in ({ids})"
+    return "object = 'contact' and object_id in ({ids})" if "object_id" in columns else None
 
 
 def columns_by_table(run: Run) -> dict[str, dict[str, str]]:

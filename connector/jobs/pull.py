@@ -110,6 +110,7 @@ def request(run: Run, *, full: bool = False, light: bool = False) -> PullRequest
         goal_columns=columns,
         full=full,
         ours=run.our_names(),
+        company_ours=tuple(entry.name for entry in run.company_properties()),
         lists=tuple(needed_lists(run.settings)),
         light=light,
     )

@@ -11,6 +11,7 @@ import pyarrow as pa
 from connector.errors import Refused
 from connector.jobs import discipline, outside
 from connector.jobs.barred import barred
+from connector.jobs.companies import awaiting, push_companies
 from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
@@ -62,6 +63,9 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     if result["caps"]["exceeded"]:
         raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
     if options.dry_run:
+        result["companies"] = push_companies(
+            run, scored, passed, dry_run=True, limit=options.limit, resume=options.resume
+        )
         return result
     if options.resume:
         # not before the caps: what is refused leaves the holds as they are
@@ -73,6 +77,10 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
         ensure_installed(run, _wanted(run, scored))
         run.mirror.ledger.plan_writes(run.id, plan.table())
         send(run, pushed)
+    if run.settings.require_approval:
+        result["companies"] = awaiting()
+    else:
+        result["companies"] = push_companies(run, scored, passed, limit=options.limit, resume=options.resume)
     forget_old(run)
     return {**result, "pushed": pushed.to_json()}
 
@@ -90,7 +98,12 @@ def _await_approval(run: Run, plan: "_Plan", result: dict[str, Any]) -> None:
         f"Approval is awaited (require_approval): plan {name} would change {plan.contacts:,} contacts "
         f"({plan.values:,} values), nothing was written. Look at it with `leadlight runs {name}`, "
         f"carry it out with `leadlight approve {name}`.",
-        {**result, "plan": name, "planned": {"contacts": plan.contacts, "values": plan.values}},
+        {
+            **result,
+            "plan": name,
+            "planned": {"contacts": plan.contacts, "values": plan.values},
+            "companies": awaiting(),
+        },
     )
 
 
@@ -248,12 +261,15 @@ def _desire(run: Run, scored: Scored, names: list[str]) -> None:
         connection.unregister("computed_now")
 
 
-def draw_arms(run: Run, models: Mapping[str, Model]) -> None:
-    """Who is held out of what was last computed, for `keep_arms`: what is approved begins an experiment too."""
+def draw_arms(run: Run, models: Mapping[str, Model]) -> tuple[Scored, list[str]]:
+    """Who is held out of what was last computed, for `keep_arms`: what is approved begins an experiment too. What
+    that was, and the names of what passed."""
     trained = Trained(dict(models), {key: gate_json(model) for key, model in models.items()})
     scored = Scored(trained, run.mirror.predictions(), 0)
-    _desire(run, scored, passed_names(run, scored))
+    passed = passed_names(run, scored)
+    _desire(run, scored, passed)
     withhold(run, scored)
+    return scored, passed
 
 
 def _long(names: list[str]) -> str:

@@ -286,7 +286,8 @@ def _rescored(names: Collection[str]) -> str:
     properties = ", ".join(map(literal, names)) or "null"
     return (
         f"select contact_id from desired where value is not null and property in ({properties}) "
-        f"and contact_id in (from {_FRESH}) and contact_id not in (select contact_id from store.holds)"
+        f"and contact_id in (from {_FRESH}) and contact_id not in "
+        "(select object_id from store.holds where object = 'contact')"
     )
 
 

@@ -7,22 +7,29 @@ of that run are held back on its contacts: until another model is in use, until 
 is itself rolled back.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.errors import BadSetting
+from connector.errors import BadCredentials, BadSetting, FixSetup
 from connector.jobs import lists
 from connector.jobs.barred import barred
+from connector.jobs.erasure import ERASED
 from connector.jobs.install import ensure_installed
 from connector.jobs.push import with_options
 from connector.jobs.run import Run
 from connector.jobs.sending import Pushed, read_present, recover, send
 from connector.jobs.train import standing_models
+from connector.mirror.ledger import Ledger
+from connector.platform import WrittenObject
+from scoring.companies import NAMED
 
+#: In the order in which they are put back.
+OBJECTS: tuple[WrittenObject, ...] = ("contact", "company")
 #: Batches that are read, planned and written in one go: few, so that an edit by a person seldom falls between.
 _BATCHES_AT_ONCE = 20
 #: Kept values that are named in the JSON; all are counted.
@@ -31,17 +38,27 @@ _NAMED = 1000
 
 @dataclass(frozen=True)
 class Target:
-    """The run to undo. `contacts` and `values` are what it wrote."""
+    """The run to undo. `written`: by object, what it wrote (the id, property, value_before, value_after,
+    predictor, model)."""
 
     run_id: str
     command: str
-    #: contact_id, property, value_before, value_after, predictor, model
-    written: pa.Table
-    contacts: int
+    written: Mapping[WrittenObject, pa.Table]
+
+    @property
+    def contacts(self) -> int:
+        return self._records("contact")
+
+    @property
+    def companies(self) -> int:
+        return self._records("company")
 
     @property
     def values(self) -> int:
-        return int(self.written.num_rows)
+        return sum(int(table.num_rows) for table in self.written.values())
+
+    def _records(self, object_name: WrittenObject) -> int:
+        return len(self.written[object_name][f"{object_name}_id"].unique())
 
     def to_json(self) -> dict[str, Any]:
         """What a person is asked about, in counts."""
@@ -50,17 +67,18 @@ class Target:
             "command": self.command,
             "values": self.values,
             "contacts": self.contacts,
+            "companies": self.companies,
         }
 
 
 @dataclass
 class _Found:
-    """How contacts stand now, beside what the run left. Values are (contact_id, property, …)."""
+    """How an object's records stand now, beside what the run left. Values are (id, property, …)."""
 
     restore: list[dict[str, Any]] = field(default_factory=list)
     edited: list[tuple[str, str, str | None]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
-    #: Who may hold no value any more.
+    #: Who may hold no value any more; companies whose former reasons name such a contact.
     barred: set[str] = field(default_factory=set)
 
 
@@ -76,14 +94,14 @@ def find_target(run: Run, name: str) -> Target:
 def look_up(run: Run, name: str) -> Target:
     """The same, by what stands in the ledger now: nothing is settled, nothing is called."""
     target = resolve(run, name)
-    written = run.mirror.ledger.written(target["run_id"])
-    contacts = len(written["contact_id"].unique())
-    if not contacts:
+    ledger = run.mirror.ledger
+    written = {of: ledger.of(of).written(target["run_id"]) for of in OBJECTS}
+    if not any(table.num_rows for table in written.values()):
         raise BadSetting(
             f"Run {target['run_id']} ({target['command']}) wrote nothing that the ledger still knows "
             f"(keep_ledger_days is {run.settings.keep_ledger_days}): there is nothing to put back."
         )
-    return Target(target["run_id"], target["command"], written, contacts)
+    return Target(target["run_id"], target["command"], written)
 
 
 def resolve(run: Run, name: str) -> dict[str, Any]:
@@ -97,39 +115,71 @@ def resolve(run: Run, name: str) -> dict[str, Any]:
 
 
 def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, Any]:
-    """The fixed JSON of `leadlight rollback`. Stopped anywhere and run again, it ends the same."""
+    """The fixed JSON of `leadlight rollback`; `companies`: the same of companies, and `off`, why they were left as
+    they are, or null. Stopped anywhere and run again, it ends the same."""
     undone = run.mirror.rollbacks.of_run(target.run_id)
     barred_now = barred(run)
     if not dry_run:
-        _reinstall(run, target)
+        _reinstall(run, target, "contact")
     taken_over = held = 0
     if not dry_run:
         taken_over = run.mirror.rollbacks.begin(run.id, target.run_id)
         if undone is None:
             # before the first write: a sync that comes between a kill and the next try must find it
             held = run.mirror.rollbacks.hold(run.id, target.run_id)
+    found = _put_back(run, target, "contact", barred_now, taken_over, dry_run=dry_run)
+    companies, off = _Found(), None
+    try:
+        if target.companies:
+            if not dry_run:
+                _reinstall(run, target, "company")
+            companies = _put_back(run, target, "company", barred_now, 0, dry_run=dry_run)
+    except BadCredentials:
+        raise
+    except FixSetup as problem:
+        off = f"Companies were left as they are: {problem}"
+    if not dry_run and undone is not None:
+        run.mirror.rollbacks.release_of(undone)
+    counted = _counts(run, target, companies, "company", dry_run=dry_run)
+    return {
+        "run_id": run.id,
+        "of_run": target.run_id,
+        "dry_run": dry_run,
+        **_counts(run, target, found, "contact", dry_run=dry_run),
+        "notes": [lists.why(run, *one) for one in lists.unread(run, writing=True).items()],
+        "held": held,
+        "kept_of_companies": counted.pop("kept"),
+        "companies": {**counted, "off": off},
+    }
+
+
+def _put_back(
+    run: Run, target: Target, object_name: WrittenObject, barred_now: set[str], taken_over: int, *, dry_run: bool
+) -> _Found:
     sent, found = Pushed(changed=taken_over), _Found()
-    for part in _parts(target, _BATCHES_AT_ONCE * run.platform.batch_size):
-        here = _look(run, part, barred_now)
+    ledger = run.mirror.ledger.of(object_name)
+    for part in _parts(target.written[object_name], ledger.key, _BATCHES_AT_ONCE * run.platform.batch_size):
+        here = _look(run, ledger, part, barred_now)
         found.edited += here.edited
         found.gone |= here.gone
         found.barred |= here.barred
         found.restore += here.restore if dry_run else ()
         if not dry_run and here.restore:
-            run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(here.restore, schema=_PLANNED))
-            send(run, sent, "Putting back")
-    if not dry_run and undone is not None:
-        run.mirror.rollbacks.release_of(undone)
-    return {**_result(run, target, found, dry_run=dry_run), "held": held}
+            planned = pa.schema([(name, pa.string()) for name in (ledger.key, *_PLANNED)])
+            ledger.plan_writes(run.id, pa.Table.from_pylist(here.restore, schema=planned))
+            send(run, sent, "Putting back", object_name=object_name)
+    return found
 
 
-def _reinstall(run: Run, target: Target) -> None:
+def _reinstall(run: Run, target: Target, object_name: WrittenObject) -> None:
     """Bring back those properties of ours that were taken away since (`uninstall`), with an option for every value
     that is to stand there again."""
-    before = target.written.filter(pc.is_valid(target.written["value_before"]))
+    written = target.written[object_name]
+    before = written.filter(pc.is_valid(written["value_before"]))
     names = set(before["property"].unique().to_pylist())
+    known_ones = run.all_properties() if object_name == "contact" else run.company_properties()
     wanted = []
-    for entry in with_options(run, run.all_properties(), standing_models(run)):
+    for entry in with_options(run, known_ones, standing_models(run)):
         if entry.name in names and entry.type == "category":
             stood = before.filter(pc.equal(before["property"], entry.name))["value_before"].unique().to_pylist()
             known = {value for value, _ in entry.options}
@@ -140,97 +190,102 @@ def _reinstall(run: Run, target: Target) -> None:
         ensure_installed(run, wanted)
 
 
-_PLANNED = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("contact_id", "property", "value_before", "value_after", "predictor", "model", "reason")
-    ]
-)
+#: Besides the record's id.
+_PLANNED = ("property", "value_before", "value_after", "predictor", "model", "reason")
 
 
-def _parts(target: Target, size: int) -> Iterator[list[dict[str, Any]]]:
-    """What the run wrote, whole contacts at a time."""
+def _parts(written: pa.Table, key: str, size: int) -> Iterator[list[dict[str, Any]]]:
+    """What the run wrote, whole records at a time."""
     part: list[dict[str, Any]] = []
-    contacts = 0
+    records = 0
     previous = None
-    for batch in target.written.to_batches(max_chunksize=10_000):
+    for batch in written.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
-            if row["contact_id"] != previous:
-                contacts, previous = contacts + 1, row["contact_id"]
-                if contacts > size:
+            if row[key] != previous:
+                records, previous = records + 1, row[key]
+                if records > size:
                     yield part
-                    part, contacts = [], 1
+                    part, records = [], 1
             part.append(row)
     if part:
         yield part
 
 
-def _look(run: Run, part: Sequence[dict[str, Any]], barred_now: set[str]) -> _Found:
+def _look(run: Run, ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: set[str]) -> _Found:
     """Read what stands now; what is neither this run's nor the former value was edited since."""
-    contacts = list(dict.fromkeys(row["contact_id"] for row in part))
+    key = ledger.key
+    records = list(dict.fromkeys(row[key] for row in part))
     names = sorted({row["property"] for row in part})
-    present = read_present(run, contacts, names)
+    present = read_present(run, records, names, ledger.object)
+    barred_here = _barred(ledger, part, barred_now)
     found = _Found()
     for row in part:
-        contact = present.get(row["contact_id"])
-        if contact is None:
-            found.gone.add(row["contact_id"])
+        record = present.get(row[key])
+        if record is None:
+            found.gone.add(row[key])
             continue
-        now = contact.values.get(row["property"])
-        if now == row["value_after"] and row["value_before"] is not None and row["contact_id"] in barred_now:
-            found.barred.add(row["contact_id"])
+        now = record.values.get(row["property"])
+        if now == row["value_after"] and row["value_before"] is not None and row[key] in barred_here:
+            found.barred.add(row[key])
         elif now == row["value_after"]:
             swapped = {"value_before": row["value_after"], "value_after": row["value_before"]}
             found.restore.append({**row, **swapped, "reason": "rolled back"})
         elif now != row["value_before"]:
-            found.edited.append((row["contact_id"], row["property"], now))
+            found.edited.append((row[key], row["property"], now))
     return found
 
 
-def _result(run: Run, target: Target, found: _Found, *, dry_run: bool) -> dict[str, Any]:
-    """Contacts are counted once: gone, else failed, else edited since, else restored."""
-    kept = _kept(run, target, found)
-    edited = {row["contact_id"] for row in kept}
-    states = _states(run)
-    gone = found.gone | {contact for contact, state in states.items() if state == "gone"}
-    failed = {contact for contact, state in states.items() if state == "failed"} - gone
+def _barred(ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: set[str]) -> set[str]:
+    """Records that get nothing back; of companies those whose reasons named who may not be named any more."""
+    if ledger.object == "contact":
+        return barred_now
+    unnamed = {*barred_now, ERASED}
+    return {row[ledger.key] for row in part if unnamed & set(re.findall(NAMED, row["value_before"] or ""))}
+
+
+def _counts(
+    run: Run, target: Target, found: _Found, object_name: WrittenObject, *, dry_run: bool
+) -> dict[str, Any]:
+    """Records are counted once: gone, else failed, else edited since, else restored."""
+    ledger = run.mirror.ledger.of(object_name)
+    kept = _kept(run, target, found, ledger)
+    edited = {row[ledger.key] for row in kept}
+    states = _states(run, object_name)
+    gone = found.gone | {record for record, state in states.items() if state == "gone"}
+    failed = {record for record, state in states.items() if state == "failed"} - gone
     if dry_run:
-        back = {row["contact_id"] for row in found.restore}
+        back = {row[ledger.key] for row in found.restore}
     else:
-        back = {contact for contact, state in states.items() if state == "written"}
-    result: dict[str, Any] = {
-        "run_id": run.id,
-        "of_run": target.run_id,
-        "dry_run": dry_run,
+        back = {record for record, state in states.items() if state == "written"}
+    return {
         "restored": len(back - edited - gone),
         "skipped": {"edited_since": len(edited - gone - failed), "gone": len(gone)},
         "failed": len(failed),
         "barred": len(found.barred),
-        "notes": [lists.why(run, *one) for one in lists.unread(run, writing=True).items()],
-        "values": len(found.restore) if dry_run else run.mirror.ledger.counts(run.id)["values"],
+        "values": len(found.restore) if dry_run else ledger.counts(run.id)["values"],
         "kept": kept[:_NAMED],
     }
-    return result
 
 
-def _states(run: Run) -> dict[str, str]:
+def _states(run: Run, object_name: WrittenObject) -> dict[str, str]:
     rows = run.mirror.connection.execute(
-        "select contact_id, state from store.outcomes where run_id = ?", [run.id]
+        "select object_id, state from store.outcomes where run_id = ? and object = ?", [run.id, object_name]
     ).fetchall()
     return dict(rows)
 
 
-def _kept(run: Run, target: Target, found: _Found) -> list[dict[str, Any]]:
+def _kept(run: Run, target: Target, found: _Found, ledger: Ledger) -> list[dict[str, Any]]:
     """Values that were edited since. Those of no predictor (model, time of scoring), which move along with any
     later write of ours, are none of them then."""
     later = {
-        (row["contact_id"], row["property"]): row["later_run"]
-        for row in run.mirror.rollbacks.later_writers(target.run_id, found.edited).to_pylist()
+        (row["object_id"], row["property"]): row["later_run"]
+        for row in run.mirror.rollbacks.later_writers(target.run_id, found.edited, ledger.object).to_pylist()
     }
-    marks = set(target.written.filter(pc.is_null(target.written["predictor"]))["property"].unique().to_pylist())
+    written = target.written[ledger.object]
+    marks = set(written.filter(pc.is_null(written["predictor"]))["property"].unique().to_pylist())
     kept = []
-    for contact_id, name, now in found.edited:
-        by = later.get((contact_id, name))
+    for record_id, name, now in found.edited:
+        by = later.get((record_id, name))
         if by is None or name not in marks:
-            kept.append({"contact_id": contact_id, "property": name, "value": now, "by_run": by})
+            kept.append({ledger.key: record_id, "property": name, "value": now, "by_run": by})
     return kept

@@ -12,7 +12,7 @@ from typing import Any
 from connector.errors import BadSetting, Refused, Stopped
 from connector.jobs.eligibility import read_consent, read_filters
 from connector.mirror import Mirror
-from connector.platform import Platform
+from connector.platform import Platform, WrittenObject
 from connector.platforms.files.mapping import property_name, read_mapping
 from connector.progress import Progress, silent
 from connector.registry import connect
@@ -25,7 +25,7 @@ from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Options, Predictor
 
 #: Parts of a command's JSON that name contacts: printed, not kept.
-_OF_CONTACTS = frozenset({"preview", "kept"})
+_OF_CONTACTS = frozenset({"preview", "kept", "kept_of_companies"})
 
 
 @dataclass(frozen=True)
@@ -147,21 +147,26 @@ class Run:
         """Prefix of the names that are written: the shadow set's in shadow mode."""
         return shadow_prefix(self.settings) if self.settings.shadowed else self.settings.prefix
 
-    def properties(self) -> list[Property]:
+    def properties(self, object_name: WrittenObject = "contact") -> list[Property]:
         """What is to be installed: our properties under the names they have on this account, those of further
-        goals too; in shadow mode the shadow set."""
+        goals too; in shadow mode the shadow set, in which companies have none."""
         if self.settings.shadowed:
-            return [replace(entry, label=f"{entry.label} (shadow)") for entry in self._shadow_set()]
-        return self._named(self.settings.prefix)
+            shadow = [] if object_name == "company" else self._shadow_set()
+            return [replace(entry, label=f"{entry.label} (shadow)") for entry in shadow]
+        return self.company_properties() if object_name == "company" else self._named(self.settings.prefix)
+
+    def company_properties(self) -> list[Property]:
+        """Our properties of companies, in shadow mode too: what is ours stays ours."""
+        return _prefixed(self.settings.prefix, "company")
 
     def all_properties(self) -> list[Property]:
-        """Everything that is ours, whether installed now or not: the shadow set from the first time it is used,
-        and what was written for goals that the settings no longer name."""
+        """Everything of contacts that is ours, whether installed now or not: the shadow set from the first time it
+        is used, and what was written for goals that the settings no longer name."""
         shadow = self._shadow_set() if self.settings.shadowed or self._ever_shadowed() else []
         return [*self._named(self.settings.prefix, self._former_goals()), *shadow]
 
     def our_names(self) -> tuple[str, ...]:
-        """Names of all properties that are ours: never features, never a goal."""
+        """Names of all properties of contacts that are ours: never features, never a goal."""
         return tuple(entry.name for entry in self.all_properties())
 
     def _ever_shadowed(self) -> bool:
@@ -188,7 +193,7 @@ class Run:
         return former
 
     def _named(self, prefix: str, former: Set[str] = frozenset()) -> list[Property]:
-        named = [replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties()]
+        named = _prefixed(prefix, "contact")
         further = sorted({*declared_goals(self.settings), *former} - {"default"})
         per_goal = [entry for entry in named if entry.predictor in ("lead_score", "holdout")]
         return named + [
@@ -257,6 +262,13 @@ class Run:
             live=self.platform.name != "files",
             gates=settings.gates,
         )
+
+
+def _prefixed(prefix: str, object_name: WrittenObject) -> list[Property]:
+    """The manifest's properties of an object, under the names that they have with a prefix."""
+    return [
+        replace(entry, name=f"{prefix}{entry.name.removeprefix('leadlight')}") for entry in properties(object_name)
+    ]
 
 
 def shadow_prefix(settings: Settings) -> str:

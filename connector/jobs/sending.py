@@ -10,50 +10,59 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.errors import BudgetSpent, LeadlightError
+from connector.errors import BudgetSpent, LeadlightError, MissingScope
 from connector.jobs.run import Run
-from connector.platform import Outcome, Write
+from connector.mirror.ledger import Ledger
+from connector.platform import Outcome, Write, WrittenObject
+
+#: Records of an object, in words.
+_MANY: Mapping[WrittenObject, str] = {"contact": "contacts", "company": "companies"}
 
 
 @dataclass
 class Pushed:
-    """Contacts by what became of them; `values` counts single property values written."""
+    """Records by what became of them; `values` counts single property values written."""
 
     changed: int = 0
     unchanged: int = 0
     failed: int = 0
     skipped: int = 0
     values: int = 0
-    #: Contacts whose values a rollback holds back.
+    #: Records whose values a rollback holds back.
     held: int = 0
-    #: Contacts that would change and wait for the next run: beyond `--limit`, or beyond today's calls.
+    #: Records that would change and wait for the next run: beyond `--limit`, or beyond today's calls.
     left: int = 0
 
     def to_json(self) -> dict[str, int]:
         return dict(vars(self))
 
 
-def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> None:
-    """Batches out, outcomes in; as many at once as the platform takes, the ledger always on this thread. What
-    stands before place `start` of the run's plan is known to be settled.
+def send(
+    run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0, object_name: WrittenObject = "contact"
+) -> None:
+    """One object's records: batches out, outcomes in; as many at once as the platform takes, the ledger always on
+    this thread. What stands before place `start` of the run's plan is known to be settled.
 
     Raises BudgetSpent, saying how far it came, when the platform's calls are used up.
     """
-    total = run.mirror.ledger.planned_contacts(run.id, start)
-    batches = run.mirror.ledger.batches(run.id, run.platform.batch_for(total), start)
+    ledger = run.mirror.ledger.of(object_name)
+    total = ledger.planned_records(run.id, start)
+    batches = ledger.batches(run.id, run.platform.batch_for(total), start)
     failure: LeadlightError | None = None
     flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
         while True:
             while failure is None and len(flying) < run.platform.concurrency and (batch := next(batches, None)):
-                run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch], start)
+                ledger.attempt(run.id, [write.record_id for write in batch], start)
                 flying[pool.submit(run.platform.write, batch)] = batch
             if not flying:
                 break
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 sent = flying.pop(future)
                 try:
-                    _account_for(run, pushed, sent, future.result(), start)
+                    outcomes = future.result()
+                    ledger.settle(run.id, outcomes, start)
+                    _account_for(pushed, sent, outcomes)
                 except LeadlightError as error:
                     failure = failure or error
             try:
@@ -63,19 +72,18 @@ def send(run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0) -> No
                 # what is under way is still awaited and kept
                 failure = failure or error
     if isinstance(failure, BudgetSpent):
-        done = f"{pushed.changed:,} of {total:,} contacts were written; the next run goes on with the rest."
-        raise BudgetSpent(f"{failure} {done}", failure.resume_at) from failure
+        done = f"{pushed.changed:,} of {total:,} {_MANY[object_name]} were written"
+        raise BudgetSpent(f"{failure} {done}; the next run goes on with the rest.", failure.resume_at) from failure
     if failure is not None:
         raise failure
 
 
-def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome], start: int) -> None:
-    run.mirror.ledger.settle(run.id, outcomes, start)
-    sizes = {write.contact_id: len(write.values) for write in batch}
+def _account_for(pushed: Pushed, batch: Sequence[Write], outcomes: list[Outcome]) -> None:
+    sizes = {write.record_id: len(write.values) for write in batch}
     for outcome in outcomes:
         if outcome.state == "written":
             pushed.changed += 1
-            pushed.values += sizes[outcome.contact_id]
+            pushed.values += sizes[outcome.record_id]
         elif outcome.state == "failed":
             pushed.failed += 1
         else:
@@ -84,46 +92,62 @@ def _account_for(run: Run, pushed: Pushed, batch: Sequence[Write], outcomes: lis
 
 def recover(run: Run) -> None:
     """Settle what a run that died left open: batches that had left are read back, the rest never happened."""
-    ledger = run.mirror.ledger
-    for run_id in ledger.open_runs():
+    for run_id in run.mirror.ledger.open_runs():
         if run_id != run.id and run_id in run.mirror.running:
             # not dead: another job of this process is at it
             continue
-        attempted = ledger.attempted_unsettled(run_id)
-        names = sorted({name for values in attempted.values() for name in values})
-        for ids in chunks(list(attempted), run.platform.batch_for(len(attempted))):
-            present = run.platform.read_ours(ids, names)
-            _settle_read_back(run, run_id, attempted, present, ids)
-        ledger.drop_unattempted(run_id)
+        _recover(run, run_id, run.mirror.ledger)
+        companies = run.mirror.ledger.of("company")
+        try:
+            _recover(run, run_id, companies)
+        except MissingScope as error:
+            # contacts go on: what may stand on companies that can't be read any more is nobody's to take back
+            tried = companies.attempted_unsettled(run_id)
+            companies.settle(
+                run_id,
+                [Outcome(one, "failed", error=f"unknown: {error.scope}", object="company") for one in tried],
+            )
+            companies.drop_unattempted(run_id)
+
+
+def _recover(run: Run, run_id: str, ledger: Ledger) -> None:
+    attempted = ledger.attempted_unsettled(run_id)
+    names = sorted({name for values in attempted.values() for name in values})
+    for ids in chunks(list(attempted), run.platform.batch_for(len(attempted))):
+        present = run.platform.read_ours(ids, names, ledger.object)
+        _settle_read_back(run_id, ledger, attempted, present, ids)
+    ledger.drop_unattempted(run_id)
 
 
 def _settle_read_back(
-    run: Run,
     run_id: str,
+    ledger: Ledger,
     attempted: Mapping[str, Mapping[str, str | None]],
     present: Mapping[str, Write | None],
     ids: Sequence[str],
 ) -> None:
     arrived, never = [], []
-    for contact_id in ids:
-        now = present.get(contact_id)
+    for record_id in ids:
+        now = present.get(record_id)
         if now is None:
-            arrived.append(Outcome(contact_id, "gone"))
-        elif any(now.values.get(name) == value for name, value in attempted[contact_id].items()):
+            arrived.append(Outcome(record_id, "gone", object=ledger.object))
+        elif any(now.values.get(name) == value for name, value in attempted[record_id].items()):
             # one is enough: a person may have edited another one since
-            arrived.append(Outcome(contact_id, "written"))
+            arrived.append(Outcome(record_id, "written", object=ledger.object))
         else:
-            never.append(contact_id)
-    run.mirror.ledger.settle(run_id, arrived)
-    run.mirror.ledger.forget_attempts(run_id, never)
+            never.append(record_id)
+    ledger.settle(run_id, arrived)
+    ledger.forget_attempts(run_id, never)
 
 
-def read_present(run: Run, contact_ids: Sequence[str], names: Sequence[str]) -> dict[str, Write | None]:
-    """What stands on the platform now, batch by batch, several calls at once; None for contacts that are gone."""
-    batches = list(chunks(list(contact_ids), run.platform.batch_for(len(contact_ids))))
+def read_present(
+    run: Run, record_ids: Sequence[str], names: Sequence[str], object_name: WrittenObject = "contact"
+) -> dict[str, Write | None]:
+    """What stands on the platform now, batch by batch, several calls at once; None for records that are gone."""
+    batches = list(chunks(list(record_ids), run.platform.batch_for(len(record_ids))))
     present: dict[str, Write | None] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
-        for found in pool.map(lambda ids: run.platform.read_ours(ids, names), batches):
+        for found in pool.map(lambda ids: run.platform.read_ours(ids, names, object_name), batches):
             present.update(found)
     return present
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from connector import inbox
 from connector.jobs.people import ID_COLUMNS, Person
 from connector.mirror.schema import FILE
+from scoring.companies import AFTER, BEFORE
 from scoring.engine import literal, quoted
 
 #: An id shorter than this that is only digits is not distinctive.
@@ -57,6 +58,13 @@ def pattern(person: Person) -> str | None:
         return None
     either = "|".join(_spelt(one) for one in found)
     return rf"(?i)({_BEFORE})(?:{either})($|[^a-z0-9.-]|\.(?:$|[^a-z0-9]))"
+
+
+def as_reason(person: Person) -> str | None:
+    """RE2 for a contact's id as a company's reasons name it, whatever its length; what stands before and after it
+    as groups 1 and 2. None without any id."""
+    ids = "|".join(map(re.escape, person.contact_ids))
+    return f"({BEFORE})(?:{ids})({AFTER})" if ids else None
 
 
 def meant_in(column: str, person: Person) -> Person:
@@ -109,6 +117,8 @@ def _trace(column: str, columns: Sequence[str], person: Person) -> str | None:
     text = f"cast({quoted(column)} as varchar)"
     if (wanted := pattern(meant_in(column, person))) is not None:
         parts.append(f"regexp_matches({text}, {literal(wanted)})")
+    if (named := as_reason(person)) is not None:
+        parts.append(f"regexp_matches({text}, {literal(named)})")
     ids = ", ".join(map(literal, person.contact_ids))
     if ids and column in ID_COLUMNS:
         parts.append(f"{text} in ({ids})")

@@ -219,8 +219,10 @@ def _columns(run: Run, table: str) -> list[str]:
 
 
 def present_score_sql(run: Run) -> str:
-    """SQL: contact_id and what the property `compare_to` holds now, as a number."""
-    path = literal(f'$."{run.settings.compare_to or ""}"')
+    """SQL: contact_id and what the property `compare_to` holds now, as a number; null without one."""
+    if run.settings.compare_to is None:
+        return "select contact_id, cast(null as double) as present from store.contacts"
+    path = literal(f'$."{run.settings.compare_to}"')
     text = f"coalesce(json_extract_string(properties, {path}), json_extract_string(ours, {path}))"
     return f"select contact_id, try_cast({text} as double) as present from store.contacts"
 

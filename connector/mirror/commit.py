@@ -14,7 +14,7 @@ import pyarrow as pa
 from connector.errors import Bug
 from connector.mirror.definitions import store_definitions
 from connector.mirror.pages import stage
-from connector.mirror.records import OBJECTS, commit_records, remove_records
+from connector.mirror.records import OBJECTS, commit_records, remove_records, table_of
 from connector.mirror.sql import bounds, count, naive, now, registered, same, transaction
 from connector.platform import Page
 from scoring.tables import TABLES
@@ -279,10 +279,11 @@ class PageCommit:
         echoes = self._page.echoes
         if echoes is None or not echoes.num_rows:
             return
-        with registered(self._connection, "_page_given", echoes.select(["contact_id", "modified_at"])):
+        table, key = table_of(echoes)
+        with registered(self._connection, "_page_given", echoes.select([key, "modified_at"])):
             self._run(
-                """update store.contacts kept set modified_at = e.modified_at, read_modified_at = e.modified_at
-                   from _page_given e where kept.contact_id = e.contact_id
+                f"""update store.{table} kept set modified_at = e.modified_at, read_modified_at = e.modified_at
+                   from _page_given e where kept.{key} = e.{key}
                      and kept.read_modified_at is distinct from e.modified_at"""
             )
 

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug
-from connector.mirror.records import OBJECTS
+from connector.mirror.records import OBJECTS, table_of
 from connector.mirror.sql import first, naive, registered, texts
 from connector.platform import Span
 
@@ -29,20 +29,21 @@ class MirrorKnown:
         row = first(self._connection, "select cursor from store.cursors where stream = ?", [stream])
         return json.loads(row[0]) if row else None
 
-    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """(news, echoes): an echo's modified_at is that of our own write, and every property read (ours too)
-        equals the mirror's. What was not read (null) equals everything."""
-        with registered(self._connection, "_page_given", contacts):
+    def split_echoes(self, records: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(news, echoes) of contacts or companies: an echo's modified_at is that of our own write, and every
+        property read (ours too) equals the mirror's. What was not read (null) equals everything."""
+        table, key = table_of(records)
+        with registered(self._connection, "_page_given", records):
             rows = self._connection.execute(
-                """select i.contact_id, coalesce(i.properties, o.properties), o.properties,
+                f"""select i.{key}, coalesce(i.properties, o.properties), o.properties,
                            coalesce(i.ours, o.ours), o.ours
-                    from _page_given i join store.contacts o on i.contact_id = o.contact_id
+                    from _page_given i join store.{table} o on i.{key} = o.{key}
                     where i.modified_at = o.written_at and o.deleted_at is null and o.merged_into is null"""
             ).fetchall()
         echoes = {row[0] for row in rows if _equal(row[1], row[2]) and _equal(row[3], row[4])}
-        is_echo = [contact_id in echoes for contact_id in contacts["contact_id"].to_pylist()]
+        is_echo = [record_id in echoes for record_id in records[key].to_pylist()]
         is_news = [not echo for echo in is_echo]
-        return contacts.filter(pa.array(is_news, pa.bool_())), contacts.filter(pa.array(is_echo, pa.bool_()))
+        return records.filter(pa.array(is_news, pa.bool_())), records.filter(pa.array(is_echo, pa.bool_()))
 
     def count(self, span: Span) -> int:
         """How many records are in it."""

@@ -4,28 +4,31 @@ Intent is on disk before the first call, an attempt before each call, the outcom
 between any two of them leaves a run from which the next one can tell: what never left (no attempt), what may
 have arrived (attempted, not settled: read it back), what is settled.
 
-A run may write a contact more than once, each time at a place (`position`) of its own. Attempts and outcomes are
-of a place; where only contacts are named, their last one is meant.
+A run may write a record more than once, each time at a place (`position`) of its own. Attempts and outcomes are
+of a place; where only records are named, their last one is meant. Contacts and companies share a run's places, and
+may have equal ids: a ledger speaks of the records of one object.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from connector.errors import Bug
+from connector.mirror.records import OBJECTS
 from connector.mirror.sql import first, naive, now, registered, texts, transaction
 from connector.mirror.views import entries
-from connector.platform import Outcome, Write
+from connector.platform import Outcome, Write, WrittenObject
 from scoring.engine import literal, quoted
 
 _OPTIONAL = ("predictor", "model", "reason")
 
 _OUTCOMES = pa.schema(
     [
-        ("contact_id", pa.string()),
+        ("record_id", pa.string()),
         ("state", pa.string()),
         ("modified_at", pa.timestamp("us")),
         ("request_id", pa.string()),
@@ -34,48 +37,61 @@ _OUTCOMES = pa.schema(
 )
 
 #: SQL: an outcome `o` or an attempt `a` is that of the write `w`.
-SETTLES = "o.run_id = w.run_id and o.contact_id = w.contact_id and o.position = w.position"
-_TRIES = "a.run_id = w.run_id and a.contact_id = w.contact_id and a.position = w.position"
+SETTLES = "o.run_id = w.run_id and o.object = w.object and o.object_id = w.object_id and o.position = w.position"
+_TRIES = "a.run_id = w.run_id and a.object = w.object and a.object_id = w.object_id and a.position = w.position"
 
 _OPEN = f"not exists (select 1 from store.outcomes o where {SETTLES})"
 _TRIED = f"exists (select 1 from store.attempts a where {_TRIES})"
 
 
-class Ledger:
-    """On the mirror's connection and thread. A run's writes are named by contact and property."""
+#: Object -> its table and its id.
+_RECORDS = {word: (table, key) for table, (word, key) in OBJECTS.items()}
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+
+class Ledger:
+    """On the mirror's connection and thread. A run's writes are named by record and property; tables name records
+    by their id's canonical name (`contact_id`, `company_id`)."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, object_name: WrittenObject = "contact") -> None:
         self._connection = connection
+        self.object = object_name
+        self._table, self.key = _RECORDS[object_name]
+        self._mine = f"object = {literal(object_name)}"
+
+    def of(self, object_name: WrittenObject) -> "Ledger":
+        """The same ledger, of the records of another object."""
+        return Ledger(self._connection, object_name)
 
     def differences(self, desired: str, into: str = "differences") -> int:
-        """Make a temporary table `into` of the values that differ from what stands on live contacts.
+        """Make a temporary table `into` of the values that differ from what stands on live records.
 
-        `desired` is a table of contact_id, property, value (null or empty: to be cleared); `into` has value_before
+        `desired` is a table of the id, property, value (null or empty: to be cleared); `into` has value_before
         besides. Returns how many.
         """
+        key = self.key
         self._connection.execute(
             f"""
             create or replace temp table {quoted(into)} as
             with live as (
-                select contact_id, ours from store.contacts
+                select {key}, ours from store.{self._table}
                 where deleted_at is null and merged_into is null
-                  and contact_id in (select contact_id from {quoted(desired)})
+                  and {key} in (select {key} from {quoted(desired)})
             ),
-            standing as (select contact_id, entry.key as property, entry.value as value
-                         from (select contact_id, {entries("ours")} as entry from live))
-            select d.contact_id, d.property, nullif(d.value, '') as value, s.value as value_before
-            from {quoted(desired)} d join live using (contact_id)
-                 left join standing s on s.contact_id = d.contact_id and s.property = d.property
+            standing as (select {key}, entry.key as property, entry.value as value
+                         from (select {key}, {entries("ours")} as entry from live))
+            select d.{key}, d.property, nullif(d.value, '') as value, s.value as value_before
+            from {quoted(desired)} d join live using ({key})
+                 left join standing s on s.{key} = d.{key} and s.property = d.property
             where nullif(d.value, '') is distinct from s.value
             """
         )
         return self._number(f"select count(*) from {quoted(into)}")
 
     def plan_writes(self, run_id: str, writes: pa.Table) -> int:
-        """Put intent on disk, before the first call; returns how many contacts.
+        """Put intent on disk, before the first call; returns how many records.
 
-        Columns: contact_id, property, value_after (or value), value_before and, where given, predictor, model,
-        reason. Contacts are written in the order of the table.
+        Columns: the id, property, value_after (or value), value_before and, where given, predictor, model,
+        reason. Records are written in the order of the table.
         """
         names = set(writes.column_names)
         after = "value_after" if "value_after" in names else "value"
@@ -85,52 +101,47 @@ class Ledger:
             self._connection.execute(
                 f"""
                     insert into store.writes by name
-                    with contacts as (
-                        select contact_id, row_number() over (order by min(_place)) - 1 as position
-                        from _planned group by contact_id
+                    with records as (
+                        select {self.key}, row_number() over (order by min(_place)) - 1 as position
+                        from _planned group by {self.key}
                     ),
                     base as (select coalesce(max(position) + 1, 0) as base from store.writes where run_id = $run)
-                    select $run as run_id, base + position as position, contact_id, property,
+                    select $run as run_id, base + position as position, {literal(self.object)} as object,
+                           {self.key} as object_id, property,
                            nullif(value_before, '') as value_before, nullif({after}, '') as value_after,
                            {optional}, $at::timestamp as planned_at
-                    from _planned join contacts using (contact_id) cross join base
+                    from _planned join records using ({self.key}) cross join base
                     order by position, property
                     """,
                 {"run": run_id, "at": now()},
             )
-        return self.planned_contacts(run_id)
+        return self.planned_records(run_id)
 
-    def planned_contacts(self, run_id: str, start: int = 0) -> int:
-        """Contacts that a run means to write, from place `start` of its plan."""
-        return self._number(
-            "select count(distinct contact_id) from store.writes where run_id = ? and position >= ?", run_id, start
-        )
+    def planned_records(self, run_id: str, start: int = 0) -> int:
+        """Records that a run means to write, from place `start` of its plan."""
+        planned = f"from store.writes where run_id = ? and position >= ? and {self._mine}"
+        return self._number(f"select count(distinct object_id) {planned}", run_id, start)
 
     def next_place(self, run_id: str) -> int:
         """The place in a run's plan that what is planned next begins at."""
         return self._number("select coalesce(max(position) + 1, 0) from store.writes where run_id = ?", run_id)
 
-    def supersede(self, run_id: str, contact_ids: Sequence[str], running: Sequence[str]) -> list[str]:
-        """Take these contacts out of what the runs of `running` have planned and not attempted: `run_id` knows
+    def supersede(self, run_id: str, record_ids: Sequence[str], running: Sequence[str]) -> list[str]:
+        """Take these records out of what the runs of `running` have planned and not attempted: `run_id` knows
         better. Returns those of whom a call of such a run is under way."""
         others = [one for one in running if one != run_id]
         if not others:
             return []
-        theirs = f"run_id in ({texts(others)}) and contact_id in ({texts(contact_ids)}) and {_OPEN}"
+        theirs = f"run_id in ({texts(others)}) and {self._named(record_ids)} and {_OPEN}"
         self._connection.execute(f"delete from store.writes w where {theirs} and not {_TRIED}")
-        rows = self._connection.execute(
-            f"select distinct contact_id from store.writes w where {theirs}"
-        ).fetchall()
+        rows = self._connection.execute(f"select distinct object_id from store.writes w where {theirs}").fetchall()
         return [row[0] for row in rows]
 
     def batches(self, run_id: str, size: int, start: int = 0) -> Iterator[list[Write]]:
-        """What a run has not attempted yet from place `start`, in its order, `size` contacts at a time."""
-        last = self._number(
-            "select coalesce(max(position), -1) from store.writes where run_id = ? and position >= ?",
-            run_id,
-            start,
-        )
-        left = _left(run_id, start)
+        """What a run has not attempted yet from place `start`, in its order, `size` records at a time."""
+        planned = f"from store.writes where run_id = ? and position >= ? and {self._mine}"
+        last = self._number(f"select coalesce(max(position), -1) {planned}", run_id, start)
+        left = f"{self._mine} and {_left(run_id, start)}"
         begin = start
         if start == 0:
             # a run that goes on where it was stopped
@@ -140,81 +151,84 @@ class Ledger:
             )
         for place in range(begin, last + 1, size):
             rows = self._connection.execute(
-                f"""select contact_id, property, value_after from store.writes w
+                f"""select object_id, property, value_after from store.writes w
                     where run_id = ? and position >= ? and position < ? and {left}
                     order by position, property""",
                 [run_id, place, place + size],
             ).fetchall()
             if rows:
-                yield [Write(contact_id, values) for contact_id, values in _by_contact(rows).items()]
+                yield [Write(record_id, values, self.object) for record_id, values in _by_record(rows).items()]
 
-    def attempt(self, run_id: str, contact_ids: Sequence[str], start: int = 0) -> None:
-        """Note, on disk, that a call with these contacts is about to leave. They stand at place `start` of the
+    def attempt(self, run_id: str, record_ids: Sequence[str], start: int = 0) -> None:
+        """Note, on disk, that a call with these records is about to leave. They stand at place `start` of the
         run's plan or after it."""
         self._connection.execute(
-            f"""insert into store.attempts (run_id, contact_id, attempted_at, position)
-                select run_id, contact_id, ?, max(position) from store.writes
-                where run_id = ? and position >= ? and contact_id in ({texts(contact_ids)}) group by all""",
+            f"""insert into store.attempts (run_id, object, object_id, attempted_at, position)
+                select run_id, object, object_id, ?, max(position) from store.writes
+                where run_id = ? and position >= ? and {self._named(record_ids)} group by all""",
             [now(), run_id, start],
         )
 
     def settle(self, run_id: str, outcomes: Sequence[Outcome], start: int = 0) -> None:
-        """Note what became of contacts; what was written now stands on them in the mirror, in one transaction.
+        """Note what became of records; what was written now stands on them in the mirror, in one transaction.
 
         An outcome with a modified date makes that date our own write's, by which the next pull knows its echo.
         `start` as for `attempt`.
         """
         if not outcomes:
             return
+        if any(outcome.object != self.object for outcome in outcomes):
+            raise Bug(f"Outcomes of another object came to the ledger of object {self.object!r}.")
         rows = [
             {**vars(outcome), "modified_at": None if outcome.modified_at is None else naive(outcome.modified_at)}
             for outcome in outcomes
         ]
         settled = pa.Table.from_pylist(rows, schema=_OUTCOMES)
-        named = texts(outcome.contact_id for outcome in outcomes)
+        named = self._named([outcome.record_id for outcome in outcomes])
         with registered(self._connection, "_settled", settled), transaction(self._connection):
             self._connection.execute(
                 f"""create or replace temp table _settled_writes as
-                    select *, max(position) over (partition by contact_id) as latest from store.writes
-                    where run_id = ? and position >= ? and contact_id in ({named}) qualify position = latest""",
+                    select *, max(position) over (partition by object_id) as latest from store.writes
+                    where run_id = ? and position >= ? and {named} qualify position = latest""",
                 [run_id, start],
             )
             self._merge_ours()
             self._connection.execute(
                 """delete from store.outcomes o using _settled_writes w
-                   where o.run_id = w.run_id and o.contact_id = w.contact_id and o.position = w.position"""
+                   where o.run_id = w.run_id and o.object = w.object and o.object_id = w.object_id
+                     and o.position = w.position"""
             )
             self._connection.execute(
                 """insert into store.outcomes
-                       (run_id, contact_id, state, modified_at, request_id, error, settled_at, position)
-                   select ?, contact_id, state, modified_at, request_id, error, ?, place.position
-                   from _settled left join (select distinct contact_id, position from _settled_writes) place
-                        using (contact_id)""",
-                [run_id, now()],
+                       (run_id, object, object_id, state, modified_at, request_id, error, settled_at, position)
+                   select ?, ?, record_id, state, modified_at, request_id, error, ?, place.position
+                   from _settled left join (select distinct object_id, position from _settled_writes) place
+                        on place.object_id = record_id""",
+                [run_id, self.object, now()],
             )
 
     def _merge_ours(self) -> None:
         planned = self._connection.execute(
-            """select w.contact_id, w.property, w.value_after from _settled_writes w
-               join _settled s on s.contact_id = w.contact_id and s.state = 'written'"""
+            """select w.object_id, w.property, w.value_after from _settled_writes w
+               join _settled s on s.record_id = w.object_id and s.state = 'written'"""
         ).fetchall()
         if not planned:
             return
-        values = _by_contact(planned)
+        values = _by_record(planned)
         standing = self._connection.execute(
-            f"select contact_id, ours from store.contacts where contact_id in ({texts(values)})"
+            f"select {self.key}, ours from store.{self._table} where {self.key} in ({texts(values)})"
         ).fetchall()
         merged = {
-            "contact_id": pa.array([row[0] for row in standing], pa.string()),
+            "record_id": pa.array([row[0] for row in standing], pa.string()),
             "ours": pa.array([_merged(row[1], values[row[0]]) for row in standing], pa.string()),
         }
         with registered(self._connection, "_merged", pa.table(merged)):
             self._connection.execute(
-                """update store.contacts kept
+                f"""update store.{self._table} kept
                    set ours = m.ours, modified_at = coalesce(s.modified_at, kept.modified_at),
                        written_at = coalesce(s.modified_at, kept.written_at)
-                   from _merged m join _settled s using (contact_id)
-                   where kept.contact_id = m.contact_id"""
+                   from _merged m join _settled s using (record_id)
+                   where kept.{self.key} = m.record_id"""
             )
 
     def take_over(self, from_run: str, to_run: str) -> None:
@@ -233,45 +247,43 @@ class Ledger:
         return [row[0] for row in rows]
 
     def attempted_unsettled(self, run_id: str) -> dict[str, dict[str, str | None]]:
-        """Contact -> planned values whose call left and whose outcome nobody noted: to be read back."""
+        """Record -> planned values whose call left and whose outcome nobody noted: to be read back."""
         return self._planned(run_id, f"{_TRIED} and {_OPEN}")
 
     def unattempted(self, run_id: str) -> dict[str, dict[str, str | None]]:
-        """Contact -> planned values that never left."""
+        """Record -> planned values that never left."""
         return self._planned(run_id, f"not {_TRIED} and {_OPEN}")
 
     def unsettled(self, run_id: str) -> dict[str, dict[str, str | None]]:
-        """Contact -> planned values without an outcome, attempted or not."""
+        """Record -> planned values without an outcome, attempted or not."""
         return self._planned(run_id, _OPEN)
 
-    def forget_attempts(self, run_id: str, contact_ids: Sequence[str]) -> None:
+    def forget_attempts(self, run_id: str, record_ids: Sequence[str]) -> None:
         """Attempts that, as reading back showed, changed nothing: as if they had never left."""
         self._connection.execute(
-            f"""delete from store.attempts w where run_id = ? and contact_id in (select unnest(?::varchar[]))
-                and {_OPEN}""",
-            [run_id, list(contact_ids)],
+            f"delete from store.attempts w where run_id = ? and {self._named(record_ids)} and {_OPEN}", [run_id]
         )
 
     def drop_unattempted(self, run_id: str) -> int:
-        """Take what never left out of the plan; how many contacts."""
+        """Take what never left out of the plan; how many records."""
         dropped = len(self.unattempted(run_id))
         self._connection.execute(
-            f"delete from store.writes w where run_id = ? and not {_TRIED} and {_OPEN}", [run_id]
+            f"delete from store.writes w where run_id = ? and {self._mine} and not {_TRIED} and {_OPEN}", [run_id]
         )
         return dropped
 
     def written(self, run_id: str) -> pa.Table:
-        """What a run wrote, in its order: contact_id, property, value_before, value_after, predictor, model; each
-        property of a contact once, from what stood before the run to what it wrote last."""
+        """What a run wrote, in its order: the id, property, value_before, value_after, predictor, model; each
+        property of a record once, from what stood before the run to what it wrote last."""
         return self._connection.sql(
             f"""
-            select contact_id, property, first(value_before order by position) as value_before,
+            select object_id as {self.key}, property, first(value_before order by position) as value_before,
                    last(value_after order by position) as value_after,
                    last(predictor order by position) as predictor, last(model order by position) as model
-            from (select w.*, min(w.position) over (partition by w.contact_id) as place
+            from (select w.*, min(w.position) over (partition by w.object_id) as place
                   from store.writes w join store.outcomes o on {SETTLES}
-                  where w.run_id = ? and o.state = 'written')
-            group by contact_id, property, place order by place, property
+                  where w.run_id = ? and w.{self._mine} and o.state = 'written')
+            group by object_id, property, place order by place, property
             """,
             params=[run_id],
         ).to_arrow_table()
@@ -294,33 +306,34 @@ class Ledger:
         return sum(int(count) for _, count in rows)
 
     def entries(self, run_id: str, limit: int | None = None) -> pa.Table:
-        """Everything about a run's writes: one row a contact and property, with the contact's outcome."""
+        """Everything about a run's writes: one row a record and property, with the record's outcome."""
         return self._connection.sql(
             f"""
-            select w.contact_id, w.property, w.value_before, w.value_after, w.predictor, w.model, w.reason,
-                   w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
+            select w.object_id as {self.key}, w.property, w.value_before, w.value_after, w.predictor,
+                   w.model, w.reason, w.planned_at, o.state, o.modified_at, o.request_id, o.error, o.settled_at
             from store.writes w left join store.outcomes o on {SETTLES}
-            where w.run_id = ? order by w.position, w.property {"" if limit is None else f"limit {int(limit)}"}
+            where w.run_id = ? and w.{self._mine}
+            order by w.position, w.property {"" if limit is None else f"limit {int(limit)}"}
             """,
             params=[run_id],
         ).to_arrow_table()
 
     def size(self, run_id: str) -> int:
         """Single values in a run's plan."""
-        return self._number("select count(*) from store.writes where run_id = ?", run_id)
+        return self._number(f"select count(*) from store.writes where run_id = ? and {self._mine}", run_id)
 
     def counts(self, run_id: str) -> dict[str, int]:
-        """Contacts planned, written, failed, gone and open, and single values written."""
+        """Records planned, written, failed, gone and open, and single values written."""
         row = first(
             self._connection,
             f"""
-            select count(distinct w.contact_id),
-                   count(distinct case when o.state = 'written' then w.contact_id end),
-                   count(distinct case when o.state = 'failed' then w.contact_id end),
-                   count(distinct case when o.state = 'gone' then w.contact_id end),
-                   count(distinct case when o.state is null then w.contact_id end),
+            select count(distinct w.object_id),
+                   count(distinct case when o.state = 'written' then w.object_id end),
+                   count(distinct case when o.state = 'failed' then w.object_id end),
+                   count(distinct case when o.state = 'gone' then w.object_id end),
+                   count(distinct case when o.state is null then w.object_id end),
                    sum(case when o.state = 'written' then 1 else 0 end)
-            from store.writes w left join store.outcomes o on {SETTLES} where w.run_id = ?
+            from store.writes w left join store.outcomes o on {SETTLES} where w.run_id = ? and w.{self._mine}
             """,
             [run_id],
         )
@@ -329,11 +342,14 @@ class Ledger:
 
     def _planned(self, run_id: str, condition: str) -> dict[str, dict[str, str | None]]:
         rows = self._connection.execute(
-            f"""select contact_id, property, value_after from store.writes w
-                where run_id = ? and {condition} order by position, property""",
+            f"""select object_id, property, value_after from store.writes w
+                where run_id = ? and {self._mine} and {condition} order by position, property""",
             [run_id],
         ).fetchall()
-        return _by_contact(rows)
+        return _by_record(rows)
+
+    def _named(self, record_ids: Iterable[str]) -> str:
+        return f"{self._mine} and object_id in ({texts(record_ids)})"
 
     def _number(self, query: str, *parameters: object) -> int:
         row = first(self._connection, query, parameters)
@@ -350,10 +366,10 @@ def _left(run_id: str, start: int) -> str:
     )
 
 
-def _by_contact(rows: Sequence[tuple[Any, ...]]) -> dict[str, dict[str, str | None]]:
+def _by_record(rows: Sequence[tuple[Any, ...]]) -> dict[str, dict[str, str | None]]:
     found: dict[str, dict[str, str | None]] = {}
-    for contact_id, name, value in rows:
-        found.setdefault(contact_id, {})[name] = value
+    for record_id, name, value in rows:
+        found.setdefault(record_id, {})[name] = value
     return found
 
 

@@ -24,6 +24,13 @@ OBJECTS = {
     "deals": ("deal", "deal_id"),
 }
 
+
+def table_of(records: pa.Table) -> tuple[str, str]:
+    """Which table records of contacts or companies belong to, and its id: a contact names its company too."""
+    table = "contacts" if "contact_id" in records.column_names else "companies"
+    return table, OBJECTS[table][1]
+
+
 #: Columns of a record that are no news: our own writes move them.
 _SILENT = ("updated_at", "ours", "modified_at")
 

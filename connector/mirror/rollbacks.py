@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from connector.mirror.ledger import SETTLES
 from connector.mirror.sql import first, now, registered, transaction
+from connector.platform import WrittenObject
+
+_HELD = "select count(distinct object_id) from store.holds"
 
 
 class Rollbacks:
@@ -36,15 +39,18 @@ class Rollbacks:
             # what failed or was gone is looked at again
             for table in ("writes", "attempts", "outcomes"):
                 self._connection.execute(
-                    f"""delete from store.{table} where run_id = ? and contact_id in (
-                            select contact_id from store.outcomes where run_id = ? and state <> 'written')""",
+                    f"""delete from store.{table} where run_id = ? and (object, object_id) in (
+                            select object, object_id from store.outcomes
+                            where run_id = ? and state <> 'written')""",
                     [run_id, run_id],
                 )
             self._connection.execute(
                 "delete from store.rollbacks where run_id in (select unnest(?::varchar[]))", [unfinished]
             )
             self._connection.execute("insert into store.rollbacks values (?, ?, ?)", [run_id, of_run, now()])
-        return self._count("select count(distinct contact_id) from store.writes where run_id = ?", run_id)
+        return self._count(
+            "select count(distinct object_id) from store.writes where run_id = ? and object = 'contact'", run_id
+        )
 
     def of_run(self, run_id: str) -> str | None:
         """The run that a rollback was of; None for a run that is no rollback."""
@@ -59,18 +65,18 @@ class Rollbacks:
         return dict(rows)
 
     def hold(self, run_id: str, of_run: str) -> int:
-        """Hold back, on every contact that `of_run` wrote, what its models would write; how many contacts."""
+        """Hold back, on every record that `of_run` wrote, what its models would write; how many contacts."""
         with transaction(self._connection):
             self._connection.execute("delete from store.holds where run_id = ?", [run_id])
             self._connection.execute(
-                f"""insert into store.holds
-                   select distinct w.contact_id, w.predictor, w.model, ?, ?::timestamp
+                f"""insert into store.holds (object, object_id, predictor, model, run_id, held_at)
+                   select distinct w.object, w.object_id, w.predictor, w.model, ?, ?::timestamp
                    from store.writes w join store.outcomes o on {SETTLES}
                    where w.run_id = ? and o.state = 'written'
                      and w.predictor is not null and w.model is not null""",
                 [run_id, now(), of_run],
             )
-        return self._count("select count(distinct contact_id) from store.holds where run_id = ?", run_id)
+        return self._count(f"{_HELD} where object = 'contact' and run_id = ?", run_id)
 
     def release_of(self, of_run: str) -> None:
         """Take back the holds of every rollback of a run: one that found all put back already has holds too."""
@@ -82,24 +88,26 @@ class Rollbacks:
     def release(self, run_id: str | None = None) -> int:
         """Take back the holds of one rollback, or all; of how many contacts."""
         where, given = ("true", []) if run_id is None else ("run_id = ?", [run_id])
-        count = self._count(f"select count(distinct contact_id) from store.holds where {where}", *given)
+        count = self._count(f"{_HELD} where object = 'contact' and {where}", *given)
         self._connection.execute(f"delete from store.holds where {where}", given)
         return count
 
     def held(self, models: Mapping[str, str]) -> int:
-        """Forget holds on models that are no longer in use (`models`: predictor -> version); contacts held."""
+        """Forget holds on models that are no longer in use (`models`: predictor -> version); records held."""
         for predictor, version in models.items():
             self._connection.execute(
                 "delete from store.holds where predictor = ? and model <> ?", [predictor, version]
             )
-        return self._count("select count(distinct contact_id) from store.holds")
+        return self._count(_HELD)
 
-    def later_writers(self, run_id: str, kept: Sequence[tuple[str, str, str | None]]) -> pa.Table:
-        """Of values that no longer are what a run wrote (contact_id, property, value now): those that a later
-        run of ours wrote, with that run (`later_run`)."""
+    def later_writers(
+        self, run_id: str, kept: Sequence[tuple[str, str, str | None]], object_name: WrittenObject = "contact"
+    ) -> pa.Table:
+        """Of values that no longer are what a run wrote (record's id, property, value now): those that a later
+        run of ours wrote, with that run: `object_id, property, later_run`."""
         given = pa.table(
             {
-                "contact_id": pa.array([row[0] for row in kept], pa.string()),
+                "object_id": pa.array([row[0] for row in kept], pa.string()),
                 "property": pa.array([row[1] for row in kept], pa.string()),
                 "present": pa.array([row[2] for row in kept], pa.string()),
             }
@@ -107,15 +115,15 @@ class Rollbacks:
         with registered(self._connection, "_kept", given):
             return self._connection.sql(
                 f"""
-                select k.contact_id, k.property, max(w.run_id) as later_run
+                select k.object_id, k.property, max(w.run_id) as later_run
                 from _kept k join store.writes w
-                     on w.contact_id = k.contact_id and w.property = k.property
+                     on w.object = ? and w.object_id = k.object_id and w.property = k.property
                         and w.value_after is not distinct from k.present
                      join store.outcomes o on {SETTLES}
                 where o.state = 'written' and w.run_id > ?
-                group by k.contact_id, k.property
+                group by k.object_id, k.property
                 """,
-                params=[run_id],
+                params=[object_name, run_id],
             ).to_arrow_table()
 
     def _count(self, query: str, *parameters: Any) -> int:

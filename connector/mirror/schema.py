@@ -148,6 +148,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             for table in ("attempts", "outcomes")
         ),
     ),
+    tuple(
+        # object, object_id: of the record, which is a contact or a company; their ids may coincide
+        statement
+        for table in ("writes", "attempts", "outcomes", "holds")
+        for statement in (
+            f"alter table store.{table} rename column contact_id to object_id",
+            f"alter table store.{table} add column object varchar default 'contact'",
+        )
+    ),
 )
 
 VERSION = len(MIGRATIONS)

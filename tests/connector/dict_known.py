@@ -83,16 +83,18 @@ class DictKnown:
     def cursor(self, stream: str) -> Mapping[str, Any] | None:
         return self.cursors.get(stream)
 
-    def split_echoes(self, contacts: pa.Table) -> tuple[pa.Table, pa.Table]:
-        mask = [self._is_echo(row) for row in contacts.to_pylist()]
+    def split_echoes(self, records: pa.Table) -> tuple[pa.Table, pa.Table]:
+        mask = [self._is_echo(row) for row in records.to_pylist()]
         news = pa.array([not echo for echo in mask], pa.bool_())
-        return contacts.filter(news), contacts.filter(pa.array(mask, pa.bool_()))
+        return records.filter(news), records.filter(pa.array(mask, pa.bool_()))
 
     def _is_echo(self, row: Mapping[str, Any]) -> bool:
-        held = self.tables["contacts"].get(row["contact_id"])
+        table = "contacts" if "contact_id" in row else "companies"
+        held = self.tables[table].get(row[KEYS[table]])
+        # only contacts are written here
         return (
             held is not None
-            and self.written.get(row["contact_id"]) == row["modified_at"]
+            and self.written.get(row.get("contact_id", "")) == row["modified_at"]
             and (held["properties"], held["ours"]) == (row["properties"], row["ours"])
         )
 

@@ -68,12 +68,12 @@ def _portal(folder: Path) -> dict[str, dict[str, Any]]:
 def _write(folder: Path, batch: list[Write]) -> list[Outcome]:
     portal = _portal(folder)
     for write in batch:
-        entry = portal.setdefault(write.contact_id, {"writes": 0, "values": {}})
+        entry = portal.setdefault(write.record_id, {"writes": 0, "values": {}})
         entry["writes"] += 1
         entry["values"] |= write.values
     (folder / "portal.new").write_text(json.dumps(portal, sort_keys=True))
     (folder / "portal.new").replace(folder / "portal.json")
-    return [Outcome(write.contact_id, "written", T0 + 2 * DAY) for write in batch]
+    return [Outcome(write.record_id, "written", T0 + 2 * DAY) for write in batch]
 
 
 def _pull(mirror: Mirror, clock: Clockwork) -> None:
@@ -103,7 +103,7 @@ def _push(mirror: Mirror, folder: Path, clock: Clockwork) -> None:
     mirror.ledger.plan_writes(run_id, plan)
     clock.tick()
     for batch in mirror.ledger.batches(run_id, BATCH):
-        mirror.ledger.attempt(run_id, [write.contact_id for write in batch])
+        mirror.ledger.attempt(run_id, [write.record_id for write in batch])
         clock.tick()
         outcomes = _write(folder, batch)
         clock.tick()
@@ -133,8 +133,8 @@ def state(folder: Path) -> dict[str, Any]:
             "history": "select * from property_history",
             "cursors": "select stream, cursor from store.cursors",
             "news": "select distinct contact_id from store.news",
-            "writes": "select contact_id, property, value_before, value_after from store.writes",
-            "outcomes": "select contact_id, state, modified_at from store.outcomes",
+            "writes": "select object_id, property, value_before, value_after from store.writes",
+            "outcomes": "select object_id, state, modified_at from store.outcomes",
         }
         found: dict[str, Any] = {
             name: mirror.connection.execute(f"{query} order by all").fetchall() for name, query in tables.items()

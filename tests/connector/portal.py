@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,14 @@ class Portal:
 
     def contacts(self) -> dict[str, dict[str, Any]]:
         """Id -> values, under the names that they have on HubSpot."""
-        found: dict[str, dict[str, Any]] = self.state()["contacts"]
+        return self._records("contacts")
+
+    def companies(self) -> dict[str, dict[str, Any]]:
+        """The same of companies."""
+        return self._records("companies")
+
+    def _records(self, of: str) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.state()[of]
         if self.platform == "hubspot":
             return found
         return {
@@ -46,7 +53,13 @@ class Portal:
         return calls
 
     def edit(self, contact_id: str, **properties: str) -> None:
-        body = {"contact_id": contact_id, "properties": {self.named(key): properties[key] for key in properties}}
+        self._edit("contact_id", contact_id, properties)
+
+    def edit_company(self, company_id: str, **properties: str) -> None:
+        self._edit("company_id", company_id, properties)
+
+    def _edit(self, key: str, record_id: str, properties: Mapping[str, str]) -> None:
+        body = {key: record_id, "properties": {self.named(name): value for name, value in properties.items()}}
         requests.post(f"{self.base_url}/_sandbox/edit", json=body, timeout=60).raise_for_status()
 
     def named(self, name: str) -> str:

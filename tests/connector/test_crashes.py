@@ -23,8 +23,8 @@ CALLS = 32
 TABLES = {
     "contacts": "select contact_id, properties, ours from store.contacts order by all",
     "history": "select object, object_id, property, value, source from store.property_history order by all",
-    "ledger": """select contact_id, property, value_before, value_after, predictor, model, state
-                 from store.writes left join store.outcomes using (run_id, contact_id) order by all""",
+    "ledger": """select object_id, property, value_before, value_after, predictor, model, state
+                 from store.writes left join store.outcomes using (run_id, object, object_id) order by all""",
     "predictions": 'select contact_id, "values" from store.predictions order by all',
 }
 

@@ -21,8 +21,12 @@ from tests.made_up import write_leads
 
 GOAL = '[goal]\ncolumn = "y"\nequals = "yes"\n'
 PROPERTIES = "/crm/properties/2026-09/contacts"
-#: The two requests that name nothing, by which doctor learns whether it might write.
-PROBES = {f"POST {PROPERTIES}", "POST /crm/objects/2026-09/contacts/batch/update"}
+#: The requests that name nothing, by which doctor learns whether it might write.
+PROBES = {
+    f"POST /crm/{path}"
+    for of in ("contacts", "companies")
+    for path in (f"properties/2026-09/{of}", f"objects/2026-09/{of}/batch/update")
+}
 ROWS = 640
 
 
@@ -105,6 +109,22 @@ def test_missing_optional_scopes_are_named_and_no_obstacle(leads: Path, folder: 
     for scope, name in OPTIONAL.items():
         assert scope in off[name]["remedy"]
         assert scope in err
+
+
+def test_scopes_for_the_score_of_companies_are_named_and_no_obstacle(leads: Path, folder: Path) -> None:
+    scopes = {
+        "crm.objects.companies.write": "write companies",
+        "crm.schemas.companies.write": "write company properties",
+    }
+    with sandbox(leads, *(f"missing-scope={scope}" for scope in scopes)) as account:
+        code, result, err = doctor(account, folder)
+    assert code == 0, err
+    off = {check["name"]: check for check in result["checks"] if check["state"] == "off"}
+    assert {*scopes.values(), "data"} == set(off)
+    for scope, name in scopes.items():
+        assert off[name]["detail"] == f"The scope {scope} is missing: companies get no score."
+        assert scope in off[name]["remedy"]
+    assert "writing companies" not in result["plan"]["first_sync"]["parts"]
 
 
 @pytest.mark.parametrize(

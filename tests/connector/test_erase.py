@@ -72,7 +72,7 @@ def columns_with(folder: Path, contact: str, texts: list[str]) -> dict[str, int]
             named = " or ".join(f"contains(lower({column}), '{text}')" for text in texts)
             if column in ("contact_id", "object_id", "merged_into", "person_id"):
                 named += f" or {column} = '{contact}'"
-            if table == "property_history":
+            if column == "object_id":
                 named = f"({named}) and object = 'contact'"
             [(count,)] = connection.execute(f'select count(*) from {schema}."{table}" where {named}').fetchall()
             if count:
@@ -117,7 +117,7 @@ def test_everything_known_is_handed_out(account: Portal, folder: Path) -> None:
         "deal_contacts": "deal_contacts where contact_id = '{}'",
         "deals": "deals where deal_id in (select deal_id from deal_contacts where contact_id = '{}')",
         "predictions": "predictions where contact_id = '{}'",
-        "writes": "writes where contact_id = '{}'",
+        "writes": "writes where object = 'contact' and object_id = '{}'",
     }
     for table, what in expected.items():
         [(count,)] = rows(folder, f"select count(*) from {what.format(busy)}")
@@ -163,8 +163,8 @@ def test_an_erased_person_leaves_no_trace_and_does_not_come_back(account: Portal
     assert len(texts) >= least
     # The search would find something if there was something.
     before = columns_with(folder, contact, texts)
-    assert {"contacts.email", "contact_addresses.email", "events.contact_id", "writes.contact_id"} <= set(before)
-    assert {"property_history.object_id", "predictions.contact_id", "outcomes.contact_id"} <= set(before)
+    assert {"contacts.email", "contact_addresses.email", "events.contact_id", "writes.object_id"} <= set(before)
+    assert {"property_history.object_id", "predictions.contact_id", "outcomes.object_id"} <= set(before)
     assert account.contacts()[contact]["leadlight_model"]
 
     code, result, err = run(account, folder, "erase", contact, "--yes")

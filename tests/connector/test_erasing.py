@@ -69,7 +69,7 @@ def pulled(settings: Settings) -> Path:
             run.id, table.cast(pa.schema([(n, pa.string()) for n in table.column_names]))
         )
         for batch in run.mirror.ledger.batches(run.id, 10):
-            run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+            run.mirror.ledger.attempt(run.id, [write.record_id for write in batch])
             run.mirror.ledger.settle(run.id, run.platform.write(batch))
         run.done({"samples": [{"contact_id": "a1", "score": 1}], "edited": ["a1", "b1"], "by": {"a1": 1}})
         return run.folder
@@ -170,7 +170,7 @@ def test_where_the_platform_refuses_nothing_is_removed(
     with open_run(settings, "erase") as run:
 
         def refuse(batch: list[Write]) -> list[Outcome]:
-            return [Outcome(write.contact_id, "failed", error="NO") for write in batch]
+            return [Outcome(write.record_id, "failed", error="NO") for write in batch]
 
         monkeypatch.setattr(run.platform, "write", refuse)
         with pytest.raises(PlatformDown, match="nothing was erased"):
@@ -379,7 +379,7 @@ def test_goals_that_the_settings_no_longer_name_are_cleared_too(settings: Settin
         schema = pa.schema([(key, pa.string()) for key in rows[0]])
         run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(rows, schema=schema))
         for batch in run.mirror.ledger.batches(run.id, 10):
-            run.mirror.ledger.attempt(run.id, [write.contact_id for write in batch])
+            run.mirror.ledger.attempt(run.id, [write.record_id for write in batch])
             run.mirror.ledger.settle(run.id, run.platform.write(batch))
         run.done({})
     with open_run(settings, "look") as run:

@@ -58,6 +58,13 @@ def test_a_day_later_only_what_changed_counts() -> None:
     assert parts(history)["contacts"] == 6 + 9
 
 
+def test_companies_with_a_score_are_written_too_but_no_more_of_them_than_contacts() -> None:
+    size = Size({"contacts": 1000, "companies": 250}, {"contacts": 120, "companies": 7}, scored=True)
+    assert parts(costing.first(size, PAGES, PACE))["writing companies"] == 3
+    assert parts(costing.daily(size, PAGES, PACE))["writing companies"] == 2
+    assert "writing companies" not in parts(costing.first(replace(size, scored=False), PAGES, PACE))
+
+
 def test_lists_of_filters_are_read_wholly_every_time() -> None:
     size = Size({"contacts": 1000}, lists=(250, 0))
     without, plan = (costing.first(one, PAGES, PACE) for one in (replace(size, lists=()), size))

@@ -52,7 +52,7 @@ def write(box: Sandbox, known: DictKnown, contact_ids: list[str]) -> None:
     for start in range(0, len(contact_ids), 100):
         for outcome in platform.write([Write(one, VALUES) for one in contact_ids[start : start + 100]]):
             assert outcome.state == "written"
-            known.wrote(outcome.contact_id, outcome.modified_at, **VALUES)
+            known.wrote(outcome.record_id, outcome.modified_at, **VALUES)
     platform.close()
 
 
@@ -125,7 +125,7 @@ def test_a_bad_row_fails_alone_and_a_missing_property_is_the_set_up(box: Sandbox
     platform.install(manifests.properties(), dry_run=False)
     batch = [Write(one, {"leadlight_grade": "Z" if one == ids[7] else "B"}) for one in ids[:20]]
     outcomes = platform.write(batch)
-    assert [o.contact_id for o in outcomes if o.state == "failed"] == [ids[7]]
+    assert [o.record_id for o in outcomes if o.state == "failed"] == [ids[7]]
     present = platform.read_ours(ids[6:9], ["leadlight_grade"])
     assert [one and one.values["leadlight_grade"] for one in present.values()] == ["B", None, "B"]
 

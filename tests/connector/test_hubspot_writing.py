@@ -50,7 +50,7 @@ def test_a_batch_goes_by_record_id_in_hubspots_words(made: MadeHubSpot) -> None:
         {"leadlight_holdout": "false", "leadlight_reasons": "visited pricing 4 times"},
     ]
     assert all("idProperty" not in one for one in made.bodies(UPDATE)[0]["inputs"])
-    assert [(o.contact_id, o.state) for o in outcomes] == [
+    assert [(o.record_id, o.state) for o in outcomes] == [
         ("101", "written"),
         ("102", "written"),
         ("103", "written"),
@@ -63,6 +63,27 @@ def test_the_modified_date_is_the_one_that_a_search_shows(made: MadeHubSpot) -> 
     body["results"][0]["properties"]["lastmodifieddate"] = "2026-11-22T10:00:00.555Z"
     made.answer(UPDATE, body)
     assert made.platform().write([score(101)])[0].modified_at == utc("2026-11-22T10:00:00.555")
+
+
+def test_companies_are_written_on_their_own_path_and_dated_by_their_own_property(made: MadeHubSpot) -> None:
+    update = UPDATE.replace("contacts", "companies")
+    body = written([101])
+    # a company has no lastmodifieddate
+    body["results"][0]["properties"] |= {
+        "hs_lastmodifieddate": "2026-11-22T10:00:00.555Z",
+        "lastmodifieddate": "2026-11-22T11:00:00Z",
+    }
+    body["errors"] = [{"category": "OBJECT_NOT_FOUND", "context": {"ids": ["102"]}}]
+    made.answer(update, body)
+    values = {"leadlight_company_score": "87", "leadlight_company_reasons": "1 open contact; contact 7: 91"}
+    outcomes = made.platform().write([Write(one, values, "company") for one in ("101", "102", "103")])
+    assert [one["properties"] for one in made.bodies(update)[0]["inputs"]] == [values] * 3
+    assert [(o.record_id, o.state, o.object) for o in outcomes] == [
+        ("101", "written", "company"),
+        ("102", "gone", "company"),
+        ("103", "gone", "company"),
+    ]
+    assert outcomes[0].modified_at == utc("2026-11-22T10:00:00.555")
 
 
 def test_a_merged_row_that_is_silently_left_out_is_gone(made: MadeHubSpot) -> None:
@@ -117,9 +138,9 @@ def refuse(bad: set[str], code: str) -> Any:
 def test_one_bad_row_of_a_hundred_fails_alone(made: MadeHubSpot) -> None:
     made.answer(UPDATE, refuse({"150"}, "MISSING_CONDITIONAL_REQUIRED_PROPERTY"))
     outcomes = made.platform().write([score(n) for n in range(101, 201)])
-    assert [o.contact_id for o in outcomes] == [str(n) for n in range(101, 201)]
+    assert [o.record_id for o in outcomes] == [str(n) for n in range(101, 201)]
     failed = [o for o in outcomes if o.state != "written"]
-    assert [o.contact_id for o in failed] == ["150"]
+    assert [o.record_id for o in failed] == ["150"]
     assert failed[0].error == "MISSING_CONDITIONAL_REQUIRED_PROPERTY: leadlight_score"
     assert failed[0].request_id == "corr-400"
     assert len(made.requests(UPDATE)) <= 15

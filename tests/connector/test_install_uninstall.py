@@ -14,7 +14,9 @@ from tests.made_up import write_leads
 
 GOAL = '[goal]\ncolumn = "y"\nequals = "yes"\n'
 OURS = {entry.name for entry in manifests.properties()}
+OF_COMPANIES = {entry.name for entry in manifests.properties("company")}
 PROPERTIES = "/crm/properties/2026-09/contacts"
+COMPANIES = "/crm/properties/2026-09/companies"
 
 
 def call(account: Portal, method: str, path: str, body: Any = None) -> Any:
@@ -24,8 +26,8 @@ def call(account: Portal, method: str, path: str, body: Any = None) -> Any:
     return answer.json() if answer.content else None
 
 
-def definitions(account: Portal) -> dict[str, Any]:
-    return {entry["name"]: entry for entry in call(account, "GET", PROPERTIES)["results"]}
+def definitions(account: Portal, path: str = PROPERTIES) -> dict[str, Any]:
+    return {entry["name"]: entry for entry in call(account, "GET", path)["results"]}
 
 
 def writes(account: Portal) -> dict[str, int]:
@@ -55,7 +57,11 @@ def test_install_creates_then_finds_nothing_to_do_then_repairs_words(account: Po
     assert writes(account) == {}
     code, result, _ = run(account, tmp_path, "install")
     assert code == 0
-    assert {entry["name"] for entry in result["properties"]} == OURS
+    assert {entry["name"] for entry in result["properties"]} == OURS | OF_COMPANIES
+    assert result["companies_off"] is None
+    assert set(definitions(account)) >= OURS
+    assert not OF_COMPANIES & set(definitions(account))
+    assert set(definitions(account, COMPANIES)) >= OF_COMPANIES
     code, again, _ = run(account, tmp_path, "install")
     assert {entry["action"] for entry in again["properties"]} == {"none"}
 
@@ -73,6 +79,22 @@ def test_install_creates_then_finds_nothing_to_do_then_repairs_words(account: Po
     standing = definitions(account)
     assert standing["leadlight_score"]["label"] == "Lead score"
     assert standing["leadlight_grade"]["options"][0]["label"] == "A"
+
+
+def test_a_company_property_of_somebody_else_is_reported_and_left_alone(account: Portal, tmp_path: Path) -> None:
+    call(account, "POST", f"{COMPANIES}/groups", {"name": "sales", "label": "Sales"})
+    theirs = {"name": "leadlight_company_score", "label": "Ours", "groupName": "sales"}
+    call(account, "POST", COMPANIES, {**theirs, "type": "string", "fieldType": "text"})
+    code, result, err = run(account, tmp_path, "install")
+    assert code == 2, err
+    assert result["conflicts"] == 1
+    actions = {entry["name"]: entry for entry in result["properties"]}
+    assert actions["leadlight_company_score"]["action"] == "conflict"
+    assert actions["leadlight_company_score"]["detail"] == "its type is string, not number"
+    assert set(definitions(account)) >= OURS, "contacts do without"
+    standing = definitions(account, COMPANIES)
+    assert standing["leadlight_company_score"]["type"] == "string"
+    assert "leadlight_company_reasons" not in standing
 
 
 @pytest.mark.parametrize("theirs", ["type", "group"])

@@ -7,11 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from connector.errors import Bug
 from connector.mirror import Mirror
 from connector.platform import Outcome, Write
 from tests.connector import mirror_story
 from tests.connector.mirror_story import plan_of
-from tests.connector.mirrored import DAY, T0, commit, contact, fetch, opened
+from tests.connector.mirrored import DAY, T0, commit, contact, fetch, opened, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,6 +140,56 @@ def test_an_open_run_is_settled_by_reading_back_and_dropping_the_rest(mirror: Mi
     assert ledger.drop_unattempted("older") == 1
     assert ledger.open_runs() == []
     assert ledger.entries("old")["contact_id"].to_pylist() == ["1"]
+
+
+def company_plan(company_id: str, score: str) -> pa.Table:
+    values = {"company_id": company_id, "property": "score", "value_after": score, "value_before": None}
+    kinds = pa.schema([(name, pa.string()) for name in values])
+    return pa.Table.from_pylist([values], schema=kinds)
+
+
+def test_a_contact_and_a_company_of_one_id_are_told_apart(mirror: Mirror) -> None:
+    firm = {"company_id": "1", "name": "Firm", "properties": "{}", "ours": "{}", "modified_at": T0}
+    commit(mirror, companies=[firm])
+    contacts, companies = mirror.ledger, mirror.ledger.of("company")
+    contacts.plan_writes("r", plan_of({("1", "score"): "6"}))
+    start = companies.next_place("r")
+    assert companies.plan_writes("r", company_plan("1", "77")) == 1
+    assert list(contacts.batches("r", 100)) == [[Write("1", {"score": "6"})]]
+    assert list(companies.batches("r", 100, start)) == [[Write("1", {"score": "77"}, "company")]]
+    companies.attempt("r", ["1"], start)
+    assert contacts.attempted_unsettled("r") == {}
+    assert companies.attempted_unsettled("r") == {"1": {"score": "77"}}
+    with pytest.raises(Bug):
+        companies.settle("r", [Outcome("1", "written")], start)
+    companies.settle("r", [Outcome("1", "written", T0 + DAY, object="company")], start)
+    assert fetch(mirror, "select ours, written_at from store.companies") == [('{"score":"77"}', T0 + DAY)]
+    assert fetch(mirror, "select ours, written_at from store.contacts where contact_id = '1'") == [
+        ('{"grade":"B","score":"5"}', None)
+    ]
+    assert contacts.unsettled("r") == {"1": {"score": "6"}}
+    assert companies.unsettled("r") == {}
+    assert contacts.written("r").num_rows == 0
+    assert companies.written("r")["company_id"].to_pylist() == ["1"]
+    assert (contacts.counts("r")["open"], companies.counts("r")["written"]) == (1, 1)
+    assert contacts.drop_unattempted("r") == 1
+    assert companies.size("r") == 1
+
+
+def test_the_echo_of_our_own_write_on_a_company_is_no_news(mirror: Mirror) -> None:
+    firm = {"company_id": "1", "name": "Firm", "properties": "{}", "ours": "{}", "modified_at": T0}
+    commit(mirror, companies=[firm])
+    companies = mirror.ledger.of("company")
+    companies.plan_writes("r", company_plan("1", "77"))
+    companies.settle("r", [Outcome("1", "written", T0 + DAY, object="company")])
+    echo = {**firm, "ours": '{"score":"77"}', "modified_at": T0 + DAY}
+    edited = {**echo, "ours": '{"score":"7"}'}
+    for row, is_news in ((echo, False), (edited, True), ({**echo, "modified_at": T0 + 2 * DAY}, True)):
+        fresh, echoes = mirror.known.split_echoes(rows("companies", [row]))
+        assert (fresh.num_rows, echoes.num_rows) == (int(is_news), int(not is_news))
+    known = rows("companies", [echo]).select(["company_id", "modified_at"])
+    commit(mirror, T0 + DAY, echoes=known)
+    assert fetch(mirror, "select read_modified_at from store.companies") == [(T0 + DAY,)]
 
 
 def _kill(folder: Path, step: int) -> None:

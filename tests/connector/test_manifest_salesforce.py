@@ -54,6 +54,9 @@ DESCRIBED = {
     "Checkbox": "boolean",
 }
 USER = "admin@your-company.example"
+EVERY = (*properties(), *properties("company"))
+#: Salesforce's objects -> what we write there.
+ON = {"Lead": properties(), "Contact": properties(), "Account": properties("company")}
 
 
 @pytest.fixture
@@ -92,12 +95,12 @@ def test_every_document_has_elements_of_its_type_in_groups(files: dict[str, str]
     assert seen == set(ELEMENTS)
 
 
-def test_our_fields_are_there_on_both_objects_and_the_other_way_round(files: dict[str, str]) -> None:
-    for object_name in ("Lead", "Contact"):
+def test_our_fields_are_there_on_their_objects_and_the_other_way_round(files: dict[str, str]) -> None:
+    for object_name, written in ON.items():
         folder = f"{ROOT}/objects/{object_name}/fields/"
         found = {path.removeprefix(folder).partition(".")[0]: path for path in files if path.startswith(folder)}
-        assert set(found) == {entry.salesforce for entry in properties()}
-        for entry in properties():
+        assert set(found) == {entry.salesforce for entry in written}
+        for entry in written:
             root = document(files, found[entry.salesforce])
             (kind,) = texts(root, "type")
             assert texts(root, "fullName") == [entry.salesforce] == [words.field_name(entry.name)]
@@ -110,27 +113,34 @@ def test_our_fields_are_there_on_both_objects_and_the_other_way_round(files: dic
 
 
 def test_fields_hold_what_is_written(files: dict[str, str]) -> None:
-    def field(name: str) -> Element:
-        return document(files, f"{ROOT}/objects/Lead/fields/{name}.field-meta.xml")
+    def field(name: str, of: str = "Lead") -> Element:
+        return document(files, f"{ROOT}/objects/{of}/fields/{name}.field-meta.xml")
 
-    def digits(name: str) -> tuple[int, int]:
-        (precision,), (scale,) = texts(field(name), "precision"), texts(field(name), "scale")
+    def digits(name: str, of: str = "Lead") -> tuple[int, int]:
+        (precision,), (scale,) = texts(field(name, of), "precision"), texts(field(name, of), "scale")
         return int(precision) - int(scale), int(scale)
 
     assert digits("Leadlight_Score__c") == (3, 0)
     assert digits("Leadlight_Probability__c") == (1, 4)
     assert digits("Leadlight_Send_Hour__c") == (2, 0)
+    assert digits("Leadlight_Company_Score__c", "Account") == (2, 0)
+    longest = "; ".join(["99,999,999 open contacts", ", ".join(["contact 0035A00000Xn2vKQAR: 100"] * 3)])
+    assert int(texts(field("Leadlight_Company_Reasons__c", "Account"), "length")[0]) >= len(longest)
     assert int(texts(field("Leadlight_Reasons__c"), "length")[0]) >= 5 * 255
     assert int(texts(field("Leadlight_Model__c"), "length")[0]) >= 4 * len(KNOWN.models[0])
-    help_texts = [texts(field(entry.salesforce), "inlineHelpText")[0] for entry in properties()]
+    help_texts = [
+        texts(field(entry.salesforce, of), "inlineHelpText")[0] for of, written in ON.items() for entry in written
+    ]
     assert max(map(len, help_texts)) <= 510
 
 
 def test_every_spec_is_of_a_property_or_a_type_that_is_there() -> None:
     spec = read_toml("salesforce", "fields.toml")
-    assert set(spec["properties"]) <= {entry.name for entry in properties()}
-    assert set(spec["types"]) == {entry.type for entry in properties()}
-    assert set(spec["objects"]) == set(words.PEOPLE.values())
+    assert set(spec["properties"]) <= {entry.name for entry in EVERY}
+    assert set(spec["types"]) == {entry.type for entry in EVERY}
+    assert {of: set(theirs) for of, theirs in spec["objects"].items()} == {
+        of: set(theirs.values()) for of, theirs in words.WRITTEN.items()
+    }
 
 
 def test_a_further_goal_has_fields_of_its_own(tmp_path: Path) -> None:
@@ -142,14 +152,14 @@ def test_a_further_goal_has_fields_of_its_own(tmp_path: Path) -> None:
 
 def test_the_integration_user_may_write_our_fields_and_read_all_that_is_read(files: dict[str, str]) -> None:
     user = permission_set(files, "Leadlight_Integration")
-    fields = {f"{of}.{entry.salesforce}" for of in ("Lead", "Contact") for entry in properties()}
+    fields = {f"{of}.{entry.salesforce}" for of, written in ON.items() for entry in written}
     assert set(texts(user, "fieldPermissions/field")) == fields
     assert set(texts(user, "fieldPermissions/editable")) == {"true"}
     allowed = read_toml("salesforce", "permissions.toml")
     objects = texts(user, "objectPermissions/object")
     assert set(objects) | set(allowed["follow"]) == {*words.PEOPLE.values(), *doctor._WORTH, "Organization"}
     assert dict(zip(objects, texts(user, "objectPermissions/allowEdit"), strict=True)) == {
-        name: str(name in words.PEOPLE.values()).lower() for name in objects
+        name: str(name in ON).lower() for name in objects
     }
     for forbidden in ("allowCreate", "allowDelete", "modifyAllRecords"):
         assert set(texts(user, f"objectPermissions/{forbidden}")) == {"false"}
@@ -158,7 +168,7 @@ def test_the_integration_user_may_write_our_fields_and_read_all_that_is_read(fil
 
 def test_readers_may_read_our_fields_and_nothing_else(files: dict[str, str]) -> None:
     readers = permission_set(files, "Leadlight_Card")
-    assert len(texts(readers, "fieldPermissions/field")) == 2 * len(properties())
+    assert len(texts(readers, "fieldPermissions/field")) == sum(map(len, ON.values()))
     assert set(texts(readers, "fieldPermissions/editable")) == {"false"}
     assert not texts(readers, "objectPermissions/object")
     assert not texts(readers, "userPermissions/name")
@@ -185,7 +195,7 @@ def test_the_package_lists_every_part_and_nothing_else(files: dict[str, str]) ->
         for kind in package.findall(f"{NAMESPACE}types")
     }
     parts = {path for path in files if path.startswith(ROOT)}
-    assert len(listed["CustomField"]) == 2 * len(properties())
+    assert len(listed["CustomField"]) == sum(map(len, ON.values()))
     assert listed["ApexClass"] == {"LeadlightNotifier", "LeadlightNotifierTest"}
     assert listed["PermissionSet"] == {"Leadlight_Card", "Leadlight_Integration", "Leadlight_Notifier"}
     assert listed["WorkflowOutboundMessage"] == {
@@ -194,7 +204,7 @@ def test_the_package_lists_every_part_and_nothing_else(files: dict[str, str]) ->
     }
     assert listed["LightningComponentBundle"] == {"leadlightCard"}
     assert {name for names in listed.values() for name in names} >= {"Leadlight_Settings__c", "Leadlight"}
-    assert len(parts) == 24 + 3 + 2 + 4 + 6 + 4 + 5, sorted(parts)
+    assert len(parts) == 24 + 2 + 3 + 2 + 4 + 6 + 4 + 5, sorted(parts)
     removed = document(files, "manifest/destructiveChanges.xml")
     assert texts(removed, "types/members") == texts(package, "types/members")
 

@@ -101,6 +101,28 @@ def test_a_migration_that_fails_leaves_the_former_state(tmp_path: Path, monkeypa
         assert fetch(mirror, "select table_name from duckdb_tables() where table_name = 'later'") == []
 
 
+def test_what_a_former_state_wrote_was_written_on_contacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = next(
+        n for n, step in enumerate(schema.MIGRATIONS) if any("object_id" in sql for sql in step[:1]) and n
+    )
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:before])
+        with opened(tmp_path) as mirror:
+            run = "insert into store.{} (run_id, contact_id, position{}) values ('r', '1', 0{})"
+            mirror.connection.execute(run.format("writes", ", property, value_after", ", 'score', '5'"))
+            mirror.connection.execute(run.format("outcomes", ", state", ", 'written'"))
+            mirror.connection.execute(
+                "insert into store.holds values ('1', 'lead_score', 'v', 'r', now()::timestamp)"
+            )
+    with opened(tmp_path) as mirror:
+        [row] = mirror.ledger.written("r").to_pylist()
+        assert (row["contact_id"], row["property"], row["value_after"]) == ("1", "score", "5")
+        assert mirror.ledger.of("company").written("r").num_rows == 0
+        assert fetch(mirror, "select object, object_id from store.holds") == [("contact", "1")]
+
+
 def test_storage_has_a_place_for_every_canonical_column(mirror: Mirror) -> None:
     for table, columns in TABLES.items():
         stored = {row[0]: row[1] for row in fetch(mirror, f"describe store.{table}")}

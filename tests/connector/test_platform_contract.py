@@ -260,7 +260,7 @@ def test_a_write_has_an_outcome_for_each_contact_and_can_be_read(
     values = {"leadlight_score": "57", "leadlight_reasons": 'visited “pricing”, 4 times\n"often"'}
     batch = [Write(one, values), Write(UNKNOWN_CONTACT, values), Write(three, {**values, "leadlight_score": "8"})]
     outcomes = platform.write(batch)
-    assert [(outcome.contact_id, outcome.state) for outcome in outcomes] == [
+    assert [(outcome.record_id, outcome.state) for outcome in outcomes] == [
         (one, "written"),
         (UNKNOWN_CONTACT, "gone"),
         (three, "written"),

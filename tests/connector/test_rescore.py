@@ -301,7 +301,7 @@ def test_caps_hold_for_a_day_of_runs(account: Portal) -> None:
         query = (
             "from store.outcomes join store.runs using (run_id) where command = 'rescore' and state = 'written'"
         )
-        written = {row[0] for row in rows(run, f"select contact_id {query}")}
+        written = {row[0] for row in rows(run, f"select object_id {query}")}
     first, second = [one for one in account.open_leads() if one not in written][:2]
     cap = len(written) + 1
     account.edit(first, pricing_visits="12", age="33")

@@ -48,7 +48,7 @@ def test_a_hold_ends_with_its_model_and_only_what_was_written_is_held(mirror: Mi
     back = mirror.begin_run("rollback")
     assert mirror.rollbacks.hold(back, synced) == 2
     assert mirror.rollbacks.hold(back, synced) == 2
-    assert fetch(mirror, "select contact_id, predictor, model from store.holds order by 1") == [
+    assert fetch(mirror, "select object_id, predictor, model from store.holds order by 1") == [
         ("1", "lead_score", "m1"),
         ("2", "lead_score", "m1"),
     ]
@@ -86,7 +86,7 @@ def test_a_value_of_a_later_run_is_known(mirror: Mirror) -> None:
     found = mirror.rollbacks.later_writers(
         "20200101", [("1", "score", "8"), ("2", "score", "8"), ("1", "x", None)]
     )
-    assert found.to_pylist() == [{"contact_id": "1", "property": "score", "later_run": later}]
+    assert found.to_pylist() == [{"object_id": "1", "property": "score", "later_run": later}]
 
 
 def test_a_plan_is_named_by_what_it_would_write(mirror: Mirror) -> None:
@@ -120,4 +120,4 @@ def test_undoing_a_rollback_ends_the_holds_of_all_rollbacks_of_that_run(mirror: 
         mirror.rollbacks.hold(back, of_run)
         mirror.end_run(back, "done", {})
     mirror.rollbacks.release_of(synced)
-    assert fetch(mirror, "select contact_id from store.holds") == [("3",)]
+    assert fetch(mirror, "select object_id from store.holds") == [("3",)]

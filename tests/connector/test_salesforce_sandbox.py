@@ -267,14 +267,14 @@ def test_many_scores_go_by_bulk_around_locks_and_rules(start: Callable[..., Acco
     failed = [one for one in outcomes if one.state != "written"]
     assert 5 <= len(failed) <= 60
     assert {str(one.error).partition(":")[0] for one in failed} == {"FIELD_CUSTOM_VALIDATION_EXCEPTION"}
-    held = platform.read_ours([one.contact_id for one in outcomes], ["leadlight_score", "leadlight_scored_at"])
+    held = platform.read_ours([one.record_id for one in outcomes], ["leadlight_score", "leadlight_scored_at"])
     for one in outcomes:
-        found = held[one.contact_id]
+        found = held[one.record_id]
         assert found is not None
         wanted = {"leadlight_score": "57", "leadlight_scored_at": STAMP} if one.state == "written" else None
         assert dict(found.values) == (wanted or {"leadlight_score": None, "leadlight_scored_at": None})
     assert platform.calls()["POST /services/data/v68.0/jobs/query"] == 1
-    assert {one.state for one in platform.write([Write(row.contact_id, {"leadlight_score": None})
+    assert {one.state for one in platform.write([Write(row.record_id, {"leadlight_score": None})
                                                  for row in outcomes[:200]])} <= {"written", "failed"}  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_values_go_in_the_types_of_their_fields_and_types_of_records_together(ma
     }
     batch = [Write(lead(1), values), Write(contact(1), {"leadlight_score": None}), *scored([lead(2)])]
     outcomes = made.platform().write(batch)
-    assert [(one.contact_id, one.state) for one in outcomes] == [
+    assert [(one.record_id, one.state) for one in outcomes] == [
         (lead(1), "written"),
         (contact(1), "written"),
         (lead(2), "written"),
@@ -175,7 +175,7 @@ def test_many_rows_go_by_one_job_with_as_few_calls_as_there_are(made: MadeSalesf
     before = len(made.asked)
     values = {"leadlight_score": None, "leadlight_reasons": 'a "b",\nc', "leadlight_holdout": "true"}
     outcomes = platform.write([Write(MANY[0], values), *scored(MANY[1:])])
-    assert [one.contact_id for one in outcomes] == MANY
+    assert [one.record_id for one in outcomes] == MANY
     assert {one.state for one in outcomes} == {"written"}
     assert job.csv.splitlines()[0] == b"Id,Leadlight_Holdout__c,Leadlight_Reasons__c,Leadlight_Score__c"
     assert f'{MANY[0]},true,"a ""b"",\nc",#N/A\n{MANY[1]},,,57\n'.encode() in job.csv
@@ -203,7 +203,7 @@ def test_a_jobs_rows_are_matched_by_id_whatever_their_order(made: MadeSalesforce
     text = '"sf__Id","sf__Error"\n' + "\n".join(failed) + "\n"
     Job(made, [done(failed=3)], failedResults=text.encode())
     made.answer(UPDATE, lambda request: [result(record["id"]) for record in request.get_json()["records"]])
-    outcomes = {one.contact_id: one for one in made.platform().write(scored(MANY))}
+    outcomes = {one.record_id: one for one in made.platform().write(scored(MANY))}
     assert (outcomes[MANY[9]].state, outcomes[MANY[9]].error) == (
         "failed",
         "STRING_TOO_LONG: Leadlight_Reasons__c",

@@ -59,8 +59,8 @@ def written_twice(service: Service) -> list[tuple[Any, ...]]:
     """Values that the ledger says were written to a contact more than once."""
     return rows_of(
         service,
-        f"""select contact_id, property, value_after, count(*) from store.writes
-            join store.outcomes using (run_id, contact_id)
+        f"""select object_id, property, value_after, count(*) from store.writes
+            join store.outcomes using (run_id, object, object_id)
             where state = 'written' and property not in {MARKS}
             group by all having count(*) > 1""",
     )

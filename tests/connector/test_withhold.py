@@ -13,8 +13,11 @@ from connector.jobs.push import PushOptions, push
 from connector.jobs.run import Run, open_run
 from connector.jobs.score import score
 from connector.jobs.shadow import shadow_report
+from connector.jobs.stored import stored_run
 from connector.jobs.sync import sync
-from connector.settings import load
+from connector.jobs.withhold import present_score_sql
+from connector.settings import Settings, load
+from tests.connector.mirrored import commit, contact, fetch, opened
 from tests.connector.portal import Portal, leadlight, portal
 from tests.made_up import write_leads
 
@@ -169,3 +172,12 @@ def test_a_report_on_no_shadow_names_the_setting(account: Portal, tmp_path: Path
     code, result, _ = leadlight(["measure", "--shadow", "--json"], account.environment(tmp_path / "s"), tmp_path)
     assert code == 2
     assert "shadow = true" in result["error"]
+
+
+@pytest.mark.parametrize("compare_to", [None, "own_score"])
+def test_a_shadow_needs_no_score_to_be_compared_with(tmp_path: Path, compare_to: str | None) -> None:
+    settings = Settings(shadow=True, compare_to=compare_to)
+    with opened(tmp_path) as mirror:
+        commit(mirror, contacts=[contact("1", {"own_score": "41.5"})])
+        query = present_score_sql(stored_run(settings, "hubspot", mirror, "test"))
+        assert fetch(mirror, query) == [("1", None if compare_to is None else 41.5)]

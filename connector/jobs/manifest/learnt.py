@@ -110,4 +110,4 @@ def our_properties(settings: Settings) -> list[Property]:
     """Everything that we write on this account, under its names there; no mirror is needed."""
     platform = cast(Platform, Offline(str(settings.platform), None))
     run = Run("", "manifest", settings, platform, None, None, time.monotonic(), silent)  # type: ignore[arg-type]
-    return run.properties()
+    return [*run.properties(), *run.properties("company")]

@@ -1,6 +1,6 @@
 """Permission sets of the Salesforce project: who writes our fields, who reads them, who may call the service."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connector.jobs.manifest.xml import Element
@@ -12,10 +12,11 @@ INTEGRATION, READERS, NOTIFIER = "Leadlight_Integration", "Leadlight_Card", "Lea
 _PRINCIPAL = "Leadlight-Notifier"
 
 
-def permission_sets(ours: Sequence[Property], objects: Iterable[str]) -> dict[str, list[Element]]:
+def permission_sets(ours: Sequence[Property], objects: Mapping[str, Sequence[str]]) -> dict[str, list[Element]]:
     """By name: one set writes our fields, one reads them, one may call the service."""
     allowed = read_toml("salesforce", "permissions.toml")
-    names = [f"{of}.{field_name(one.name)}" for of in objects for one in ours]
+    written = [of for theirs in objects.values() for of in theirs]
+    names = [f"{of}.{field_name(one.name)}" for of in written for one in ours if of in objects[one.object]]
     return {
         INTEGRATION: [
             (

@@ -96,8 +96,8 @@ def project(
     }
     version = json.loads(files["sfdx-project.json"])["sourceApiVersion"]
     spec = read_toml("salesforce", "fields.toml")
-    for object_name in spec["objects"]:
-        for one in ours:
+    for one in ours:
+        for object_name in spec["objects"][one.object]:
             path = f"{ROOT}/objects/{object_name}/fields/{field_name(one.name)}.field-meta.xml"
             files[path] = document("CustomField", custom_field(one, spec))
     for name, content in permission_sets(ours, spec["objects"]).items():
@@ -111,7 +111,7 @@ def project(
     if service is None:
         notes = ("public_url is not set: no callouts, records are rescored on schedule only.",)
     if outbound_user is not None:
-        secret = _outbound(settings, spec["objects"], outbound_user, version)
+        secret = _outbound(settings, spec["objects"]["contact"], outbound_user, version)
         notes = (f"The webhook secret stands in {', '.join(sorted(secret))}: .gitignore keeps them out of git.",)
         files[".gitignore"] = "".join(f"/{path}\n" for path in sorted(secret))
     files |= secret
@@ -155,7 +155,7 @@ def _filled(path: str, text: str, fills: Mapping[str, str]) -> str:
 
 def custom_field(one: Property, spec: Mapping[str, Any]) -> list[Element]:
     """CustomField of one of our properties: the type's keys, then the property's own."""
-    base = next(entry.name for entry in properties() if entry.salesforce == one.salesforce)
+    base = next(entry.name for entry in properties(one.object) if entry.salesforce == one.salesforce)
     shape = {**spec["types"][one.type], **spec["properties"].get(base, {})}
     if shape["type"] != "Number":
         shape = {key: value for key, value in shape.items() if key not in ("precision", "scale")}

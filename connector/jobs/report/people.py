@@ -59,10 +59,11 @@ class Scores:
                          from store.contacts where deleted_at is null and merged_into is null),
             before as (
                 select contact_id, map_from_entries(list((property, value_before))) as "values"
-                from (select w.contact_id, w.property, first(w.value_before order by w.position) as value_before
+                from (select w.object_id as contact_id, w.property,
+                             first(w.value_before order by w.position) as value_before
                       from store.writes w join store.outcomes o on {SETTLES}
-                      where w.run_id = {literal(run_id or "")} and o.state = 'written'
-                      group by w.contact_id, w.property)
+                      where w.run_id = {literal(run_id or "")} and w.object = 'contact' and o.state = 'written'
+                      group by w.object_id, w.property)
                 group by contact_id
             )
             select s.contact_id{now}{stood}

@@ -22,6 +22,7 @@ from connector.platform import (
     StreamOff,
     Wanted,
     Write,
+    WrittenObject,
 )
 from connector.platforms.files import doctor
 from connector.platforms.files.loading import last_time, load_tables
@@ -43,6 +44,7 @@ class FilesPlatform:
     """Tables from files, as a mapping describes them."""
 
     name = "files"
+    objects: tuple[WrittenObject, ...] = ("contact",)
     batch_size = 10_000
     concurrency = 1
 
@@ -53,7 +55,7 @@ class FilesPlatform:
         self._results: Results | None = None
         self._tables: dict[tuple[str, ...], dict[str, pa.Table]] = {}
 
-    def batch_for(self, contacts: int) -> int:  # noqa: ARG002 - one way for all
+    def batch_for(self, records: int) -> int:  # noqa: ARG002 - one way for all
         """See `connector.platform.Platform`."""
         return self.batch_size
 
@@ -117,14 +119,19 @@ class FilesPlatform:
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """Keep the values; the results files are made when the platform is closed."""
-        live = self._live([write.contact_id for write in batch])
-        self._store().write({write.contact_id: write.values for write in batch if write.contact_id in live})
+        live = self._live([write.record_id for write in batch])
+        self._store().write({write.record_id: write.values for write in batch if write.record_id in live})
         return [
-            Outcome(write.contact_id, "written" if write.contact_id in live else "gone", request_id=None)
+            Outcome(write.record_id, "written" if write.record_id in live else "gone", request_id=None)
             for write in batch
         ]
 
-    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
+    def read_ours(
+        self,
+        contact_ids: Sequence[str],
+        properties: Sequence[str],
+        object_name: WrittenObject = "contact",  # noqa: ARG002 - results are of contacts
+    ) -> Mapping[str, Write | None]:
         """What was written before."""
         live, stored = self._live(contact_ids), self._store().read(contact_ids)
         return {

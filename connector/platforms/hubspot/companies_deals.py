@@ -10,7 +10,16 @@ from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Record
 from connector.platforms.hubspot.client.paging import Fetched, pages
 from connector.platforms.hubspot.contacts import primary_company
-from connector.platforms.hubspot.reading import Reading, Row, filled, history_rows, modified, stored_json
+from connector.platforms.hubspot.reading import (
+    Reading,
+    Row,
+    filled,
+    history_rows,
+    modified,
+    news_and_echoes,
+    ours_json,
+    stored_json,
+)
 
 #: Deal properties whose history tells what was known of a deal at an instant.
 DEAL_HISTORY = ("dealstage", "amount", "closedate")
@@ -22,7 +31,7 @@ Rows = Callable[[Sequence[Record]], Mapping[str, Sequence[Row]]]
 def choose_company_properties(reading: Reading) -> Page:
     """Definitions of the company properties that are taken along."""
     known = reading.definitions["companies"]
-    names = definitions.candidates(known, reading.request.ours)
+    names = definitions.candidates(known, reading.request.company_ours)
     chosen = [name for name in names if known[name].custom or name in words.COMPANY_WORTH_KNOWING]
     reading.chosen["companies"] = chosen
     return Page("properties", {"property_definitions": definitions.table("company", known, chosen)})
@@ -30,10 +39,12 @@ def choose_company_properties(reading: Reading) -> Page:
 
 def pull_companies(reading: Reading) -> Iterator[Page]:
     """Companies that are new since the cursor."""
-    wanted = list(dict.fromkeys([*words.COMPANY_BASE, *reading.chosen["companies"]]))
+    wanted = list(
+        dict.fromkeys([*words.COMPANY_BASE, *reading.chosen["companies"], *sorted(reading.company_ours)])
+    )
 
     def rows(records: Sequence[Record]) -> Mapping[str, Sequence[Row]]:
-        return {"companies": [company_row(record) for record in records]}
+        return {"companies": [company_row(reading, record) for record in records]}
 
     yield from _pull(reading, "companies", wanted, (), (), rows)
 
@@ -127,12 +138,15 @@ def _page(
 ) -> Page:
     removals = [row for record in records for row in gone.merged_away(record, object_name, reading.now())]
     removals += gone.look_up(reading, object_name, vanished) if vanished else []
+    echoes = None
+    if object_name == "companies":
+        records, echoes = news_and_echoes(reading, object_name, records, rows(records)[object_name])
     ids = [str(record["id"]) for record in records]
     replaces = {"deal_contacts": ids} if object_name == "deals" and ids else {}
-    return Page(object_name, filled({**rows(records), "removals": removals}), cursor, replaces)
+    return Page(object_name, filled({**rows(records), "removals": removals}), cursor, replaces, echoes)
 
 
-def company_row(record: Record) -> Row:
+def company_row(reading: Reading, record: Record) -> Row:
     """A company as our table has it."""
     given = record.get("properties") or {}
     changed = modified(record, "companies")
@@ -146,8 +160,8 @@ def company_row(record: Record) -> Row:
         "employees": words.number(given.get("numberofemployees")),
         "annual_revenue": words.number(given.get("annualrevenue")),
         "country": given.get("country") or None,
-        "properties": stored_json(record, frozenset()),
-        "ours": "{}",
+        "properties": stored_json(record, frozenset(reading.company_ours)),
+        "ours": ours_json(record, reading.company_ours),
         "modified_at": changed,
     }
 

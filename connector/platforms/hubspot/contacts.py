@@ -14,7 +14,16 @@ from connector.platforms.hubspot.changes import Changes, Found
 from connector.platforms.hubspot.client.api import Record
 from connector.platforms.hubspot.client.paging import pages
 from connector.platforms.hubspot.consent import consent_rows
-from connector.platforms.hubspot.reading import Reading, Row, filled, history_rows, modified, stored_json, to_table
+from connector.platforms.hubspot.reading import (
+    Reading,
+    Row,
+    filled,
+    history_rows,
+    modified,
+    news_and_echoes,
+    ours_json,
+    stored_json,
+)
 
 STREAM = "contacts"
 
@@ -163,11 +172,7 @@ def _news_page(reading: Reading, found: Found, cursor: Mapping[str, Any] | None)
 
 def sort_out(reading: Reading, records: Sequence[Record]) -> tuple[list[Record], pa.Table | None]:
     """The records that are news, and the echoes of our own writes as a page has them."""
-    rows = to_table("contacts", [contact_row(reading, record) for record in records])
-    news, echoes = reading.known.split_echoes(rows)
-    fresh = set(news["contact_id"].to_pylist())
-    kept = [record for record in records if str(record["id"]) in fresh]
-    return kept, echoes.select(["contact_id", "modified_at"]) if echoes.num_rows else None
+    return news_and_echoes(reading, "contacts", records, [contact_row(reading, record) for record in records])
 
 
 def _completed(reading: Reading, records: Sequence[Record]) -> list[Record]:
@@ -221,9 +226,7 @@ def contact_row(reading: Reading, record: Record) -> Row:
         "owner_id": given.get("hubspot_owner_id") or None,
         "lifecycle_stage": given.get("lifecyclestage") or None,
         "properties": stored_json(record, frozenset(reading.ours)),
-        "ours": words.record_json(
-            {name: words.from_hubspot(kind, given.get(name)) for name, kind in reading.ours.items()}
-        ),
+        "ours": ours_json(record, reading.ours),
         "modified_at": changed,
     }
 

@@ -28,6 +28,8 @@ class Size:
     lists: tuple[int, ...] = ()
     #: Calls to create what is missing of our properties.
     installing: int = 0
+    #: Companies get a score.
+    scored: bool = False
     #: Property history is read.
     history: bool = False
     #: A contact's properties fit into the URL of a list call.
@@ -67,6 +69,7 @@ def first(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
     parts += [Cost(name, calls) for name, calls in size.uncounted.items()]
     written = _calls(size.total.get(CONTACTS, 0), pages["batch"])
     parts.append(Cost("writing", written, size.total.get(CONTACTS, 0)))
+    parts += _companies(size, size.total, pages)
     return Plan(tuple(parts), _minutes(parts, pace, searches=2))
 
 
@@ -95,7 +98,16 @@ def daily(size: Size, pages: Mapping[str, int], pace: Pace) -> Plan:
     parts += [Cost(name, calls) for name, calls in size.uncounted.items()]
     written = size.changed.get(CONTACTS, 0)
     parts.append(Cost("writing", _calls(written, pages["batch"]), written))
+    parts += _companies(size, size.changed, pages)
     return Plan(tuple(parts), _minutes(parts, pace, searches=searches))
+
+
+def _companies(size: Size, contacts: Mapping[str, int], pages: Mapping[str, int]) -> list[Cost]:
+    """At most as many companies are written as contacts are."""
+    if not size.scored:
+        return []
+    written = min(size.total.get(COMPANIES, 0), contacts.get(CONTACTS, 0))
+    return [Cost("writing companies", _calls(written, pages["batch"]), written)]
 
 
 def _members(size: Size, pages: Mapping[str, int]) -> list[Cost]:
@@ -114,7 +126,7 @@ def _listed(size: Size, pages: Mapping[str, int]) -> int:
 
 def _minutes(parts: list[Cost], pace: Pace, *, searches: int) -> float:
     """Reading is one call after the other; writes go several at once; nothing goes faster than the limits."""
-    writing = sum(part.calls for part in parts if part.part == "writing")
+    writing = sum(part.calls for part in parts if part.part.startswith("writing"))
     reading = sum(part.calls for part in parts) - writing - searches
     seconds = max(reading, 0) * max(pace.seconds, 1 / pace.burst)
     seconds += searches * max(pace.seconds, 1 / pace.search)

@@ -29,7 +29,9 @@ CLOCK = 5.0
 
 #: What turns on with a stream.
 _WORTH = {
-    "companies": "firmographics are not used",
+    "companies": "firmographics are not used, companies get no score",
+    "write companies": "companies get no score",
+    "write company properties": "companies get no score",
     "deals": "goals and features of deals are not there",
     "deal_pipelines": "deals cannot be told won or lost",
     "email_events": "opens and clicks are not used, send time lacks its main source",
@@ -66,6 +68,8 @@ class Examination:
         known = self._try("read contact_properties", self._definitions, needed=True)
         self._streams(wanted, known or {})
         self._writing(self._properties(wanted, known) if known is not None else True)
+        if costing.COMPANIES in self.size.total and wanted.company_properties:
+            self._company_score(wanted)
         first, daily = self._plans() if costing.CONTACTS in self.size.total else (None, None)
         self._limits(None if first is None else first.calls)
         return Diagnosis(tuple(self.checks), first, daily)
@@ -110,8 +114,8 @@ class Examination:
                 "Set it by NTP: webhooks that seem older than 300 s are refused.",
             )
 
-    def _definitions(self) -> dict[str, Definition]:
-        return definitions.parse(self.api.call(paths.PROPERTIES, "contacts").body)
+    def _definitions(self, object_name: str = "contacts") -> dict[str, Definition]:
+        return definitions.parse(self.api.call(paths.PROPERTIES, object_name).body)
 
     def _streams(self, wanted: Wanted, known: dict[str, Definition]) -> None:
         for name in (costing.CONTACTS, costing.COMPANIES, costing.DEALS):
@@ -233,10 +237,33 @@ class Examination:
         self._try("write contacts", partial(self._refused, paths.BATCH_UPDATE, {"inputs": []}), needed=True)
         self._try("write properties", partial(self._refused, paths.PROPERTY_CREATE, {}), needed=not installed)
 
-    def _refused(self, endpoint: paths.Endpoint, body: dict[str, Any]) -> str:
+    def _company_score(self, wanted: Wanted) -> None:
+        """What the scores of companies need besides; without it contacts are scored as ever."""
+        name = "company properties"
+        known = self._try(name, lambda: self._definitions(costing.COMPANIES), quiet=True)
+        if known is None:
+            return
+        plans = install.install(self.api, known, wanted.company_properties, dry_run=True)
+        missing = [plan.name for plan in plans if plan.action in ("create", "restore")]
+        if conflicts := [plan for plan in plans if plan.action == "conflict"]:
+            text = f"{conflicts[0].name} is not ours: {conflicts[0].detail}; companies get no score."
+            self._say(name, "warn", text, "Rename it in HubSpot, or choose another prefix = … in leadlight.toml.")
+        elif missing:
+            text = f"{len(missing)} of our {len(plans)} company properties are not there yet."
+            self._say(name, "warn", text, "Run `leadlight install`; the first sync does it too.")
+        else:
+            self._say(name, "ok", f"All {len(plans)} are there.")
+        update = partial(self._refused, paths.BATCH_UPDATE, {"inputs": []}, costing.COMPANIES)
+        create = partial(self._refused, paths.PROPERTY_CREATE, {}, costing.COMPANIES)
+        self._try("write companies", update)
+        self._try("write company properties", create)
+        states = {check.name: check.state for check in self.checks}
+        self.size.scored = states["write companies"] == "ok" and not conflicts
+
+    def _refused(self, endpoint: paths.Endpoint, body: dict[str, Any], object_name: str = "contacts") -> str:
         """A request that names nothing: HubSpot looks at the scope first, then says 400."""
-        self.api.call(endpoint, "contacts", json=body, accept=(400,))
-        return f"The scope {paths.scope_of(endpoint, 'contacts')} is granted."
+        self.api.call(endpoint, object_name, json=body, accept=(400,))
+        return f"The scope {paths.scope_of(endpoint, object_name)} is granted."
 
     def _plans(self) -> tuple[Any, Any]:
         rates = self.budgets.rates()
@@ -256,8 +283,11 @@ class Examination:
         else:
             self._say("calls left today", "ok", text)
 
-    def _try(self, name: str, look: Callable[[], Any], *, needed: bool = False, plan: str = "") -> Any:
-        """Run one look; what it returns is the detail (text) or the result. None where it failed."""
+    def _try(
+        self, name: str, look: Callable[[], Any], *, needed: bool = False, plan: str = "", quiet: bool = False
+    ) -> Any:
+        """Run one look; what it returns is the detail (text) or the result, of which `quiet` says nothing. None
+        where it failed."""
         try:
             found = look()
         except MissingScope as error:
@@ -267,7 +297,8 @@ class Examination:
             log.info("%s failed: %s", name, error)
             self._say(name, "warn", str(error), "Run doctor again in a few minutes.")
             return None
-        self._say(name, "ok", found if isinstance(found, str) else "Can be read.")
+        if not quiet:
+            self._say(name, "ok", found if isinstance(found, str) else "Can be read.")
         return found
 
     def _missing(self, name: str, scope: str, *, needed: bool, plan: str) -> None:

@@ -14,8 +14,6 @@ from connector.platforms.hubspot.client.dialect import error_codes
 from connector.platforms.hubspot.definitions import Definition
 from manifests import Property
 
-_OBJECT = "contacts"
-
 
 def install(
     api: Api,
@@ -27,12 +25,12 @@ def install(
 ) -> list[PropertyPlan]:
     """Bring the account to where every property stands with its options.
 
-    `present` are the account's live properties by name. A property of that name with another type, one of
-    HubSpot's own or somebody else's is a conflict: reported, never touched. Labels that people changed stay,
-    unless `repair` asks for the manifest's.
+    The properties are of one object, and `present` are the account's live ones of it, by name. A property of that
+    name with another type, one of HubSpot's own or somebody else's is a conflict: reported, never touched. Labels
+    that people changed stay, unless `repair` asks for the manifest's.
     """
     missing = [wanted for wanted in properties if wanted.name not in present]
-    archived = _archived(api) if missing else {}
+    archived = _archived(api, missing[0]) if missing else {}
     if missing and not dry_run:
         _create_group(api, missing[0])
     plans = []
@@ -45,14 +43,14 @@ def install(
     return plans
 
 
-def _archived(api: Api) -> dict[str, Definition]:
-    body = api.call(paths.PROPERTIES, _OBJECT, params={"archived": "true"}).body
+def _archived(api: Api, wanted: Property) -> dict[str, Definition]:
+    body = api.call(paths.PROPERTIES, path_of(wanted), params={"archived": "true"}).body
     return {entry["name"]: definitions.definition(entry) for entry in body.get("results") or ()}
 
 
 def _create_group(api: Api, wanted: Property) -> None:
     body = {"name": wanted.group, "label": wanted.group_label, "displayOrder": -1}
-    api.call(paths.GROUP_CREATE, _OBJECT, json=body, accept=(409,))
+    api.call(paths.GROUP_CREATE, path_of(wanted), json=body, accept=(409,))
 
 
 def _create(api: Api, wanted: Property, archived: Definition | None, *, dry_run: bool) -> PropertyPlan:
@@ -62,7 +60,7 @@ def _create(api: Api, wanted: Property, archived: Definition | None, *, dry_run:
         return PropertyPlan(wanted.name, "conflict", f"archived, and {conflict}")
     if dry_run:
         return PropertyPlan(wanted.name, action)  # type: ignore[arg-type]
-    reply = api.call(paths.PROPERTY_CREATE, _OBJECT, json=property_json(wanted), accept=(400, 409))
+    reply = api.call(paths.PROPERTY_CREATE, path_of(wanted), json=property_json(wanted), accept=(400, 409))
     if reply.status == 400:
         code = next(iter(error_codes(reply.body)), None) or reply.body.get("category")
         raise PlatformRefused(
@@ -73,7 +71,7 @@ def _create(api: Api, wanted: Property, archived: Definition | None, *, dry_run:
         )
     if reply.status == 409:
         # Made by someone else since we looked.
-        body = api.call(paths.PROPERTIES, _OBJECT).body
+        body = api.call(paths.PROPERTIES, path_of(wanted)).body
         found = definitions.parse(body).get(wanted.name)
         return PropertyPlan(wanted.name, "none") if found is None else _reconcile(api, wanted, found, "none")
     return _reconcile(api, wanted, definitions.definition(reply.body), action)
@@ -96,11 +94,16 @@ def _reconcile(
     if not body:
         return PropertyPlan(wanted.name, action)  # type: ignore[arg-type]
     if not dry_run:
-        api.call(paths.PROPERTY_UPDATE, _OBJECT, json=body, property=wanted.name)
+        api.call(paths.PROPERTY_UPDATE, path_of(wanted), json=body, property=wanted.name)
     added = ", ".join(value for value, _ in lacking)
     if action == "none":
         action = "add_options" if set(body) == {"options"} and lacking else "repair"
     return PropertyPlan(wanted.name, action, added if action != "repair" else ", ".join(body))  # type: ignore[arg-type]
+
+
+def path_of(wanted: Property) -> str:
+    """The property's object, as paths name it."""
+    return words.PATHS[wanted.object]
 
 
 def _words(wanted: Property, found: Definition) -> dict[str, object]:

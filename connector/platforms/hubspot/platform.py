@@ -18,9 +18,10 @@ from connector.platform import (
     StreamOff,
     Wanted,
     Write,
+    WrittenObject,
 )
 from connector.platform import Known as MirrorView
-from connector.platforms.hubspot import afresh, definitions, install, uninstall, writing
+from connector.platforms.hubspot import afresh, definitions, install, uninstall, words, writing
 from connector.platforms.hubspot import pull as pulling
 from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
@@ -46,6 +47,7 @@ class HubSpot:
     """
 
     name = "hubspot"
+    objects: tuple[WrittenObject, ...] = ("contact", "company")
 
     def __init__(
         self,
@@ -75,10 +77,12 @@ class HubSpot:
         self._api = Api(self._transport, version, limits)
         self._now, self._ticks, self._lookback = clock, ticks, lookback_seconds
         self._account: Account | None = None
-        self._definitions: tuple[float, Mapping[str, Definition]] | None = None
-        self._kinds = {entry.name: entry.type for entry in manifests.properties()}
+        self._definitions: dict[str, tuple[float, Mapping[str, Definition]]] = {}
+        self._kinds = {
+            entry.name: entry.type for object_name in self.objects for entry in manifests.properties(object_name)
+        }
 
-    def batch_for(self, contacts: int) -> int:  # noqa: ARG002 - one way for all
+    def batch_for(self, records: int) -> int:  # noqa: ARG002 - one way for all
         """See `connector.platform.Platform`."""
         return self.batch_size
 
@@ -103,8 +107,9 @@ class HubSpot:
 
     def _reading(self, known: MirrorView, request: PullRequest) -> Reading:
         account = self.account()
-        present = self._contact_definitions()
+        present = self._present("contact")
         self._learn_kinds(present, request.ours)
+        kinds = {name: self._kinds.get(name, "text") for name in (*request.ours, *request.company_ours)}
         return Reading(
             self._api,
             known,
@@ -112,7 +117,8 @@ class HubSpot:
             account,
             self._lookback,
             {"contacts": present},
-            ours={name: self._kinds.get(name, "text") for name in request.ours},
+            ours={name: kinds[name] for name in request.ours},
+            company_ours={name: kinds[name] for name in request.company_ours},
         )
 
     def install(
@@ -121,17 +127,29 @@ class HubSpot:
         """Create what is missing of our properties; with `repair`, put right what differs. Raises MissingScope."""
         self.account()
         self._kinds |= {entry.name: entry.type for entry in properties}
-        plans = install.install(self._api, self._contact_definitions(), properties, dry_run=dry_run, repair=repair)
+        plans = [
+            plan
+            for object_name in self.objects
+            if (wanted := [entry for entry in properties if entry.object == object_name])
+            for plan in install.install(
+                self._api, self._present(object_name), wanted, dry_run=dry_run, repair=repair
+            )
+        ]
         if not dry_run and any(plan.action not in ("none", "conflict") for plan in plans):
-            self._definitions = None
+            self._definitions.clear()
         return plans
 
     def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:
         """See `connector.platform.Removable`. Raises MissingScope."""
         self.account()
-        plans = uninstall.uninstall(self._api, self._contact_definitions(), properties, dry_run=dry_run)
+        plans = [
+            plan
+            for object_name in self.objects
+            if (wanted := [entry for entry in properties if entry.object == object_name])
+            for plan in uninstall.uninstall(self._api, self._present(object_name), wanted, dry_run=dry_run)
+        ]
         if not dry_run:
-            self._definitions = None
+            self._definitions.clear()
         return plans
 
     def diagnose(self, wanted: Wanted) -> Diagnosis:
@@ -141,14 +159,17 @@ class HubSpot:
         )
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
-        """Write at most `batch_size` contacts by record id. Raises FixSetup, MissingScope, TryLater."""
-        self._know({name for row in batch for name in row.values})
+        """Write at most `batch_size` records of one object by id. Raises FixSetup, MissingScope, TryLater."""
+        for object_name in {row.object for row in batch}:
+            self._know(object_name, {name for row in batch for name in row.values})
         return writing.write(self._api, batch, self._kinds)
 
-    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
+    def read_ours(
+        self, record_ids: Sequence[str], properties: Sequence[str], object_name: WrittenObject = "contact"
+    ) -> Mapping[str, Write | None]:
         """The present values of our properties, as canonical text."""
-        self._know(properties)
-        return writing.read_ours(self._api, contact_ids, properties, self._kinds)
+        self._know(object_name, properties)
+        return writing.read_ours(self._api, record_ids, properties, self._kinds, object_name)
 
     def calls(self) -> Mapping[str, int]:
         """Calls made so far, repeats counted, by 'METHOD /path/template'."""
@@ -167,16 +188,19 @@ class HubSpot:
         """Give up connections."""
         self._transport.close()
 
-    def _contact_definitions(self) -> Mapping[str, Definition]:
-        now = self._ticks()
-        if self._definitions is None or now - self._definitions[0] > _FRESH_SECONDS:
-            self._definitions = (now, definitions.parse(self._api.call(paths.PROPERTIES, "contacts").body))
-        return self._definitions[1]
+    def _present(self, object_name: WrittenObject) -> Mapping[str, Definition]:
+        """The object's properties by name. Raises MissingScope."""
+        asked, found = self._definitions.get(object_name, (-_FRESH_SECONDS, {}))
+        if not found or self._ticks() - asked > _FRESH_SECONDS:
+            asked = self._ticks()
+            found = definitions.parse(self._api.call(paths.PROPERTIES, words.PATHS[object_name]).body)
+            self._definitions[object_name] = asked, found
+        return found
 
-    def _know(self, names: Sequence[str] | set[str]) -> None:
+    def _know(self, object_name: WrittenObject, names: Sequence[str] | set[str]) -> None:
         """Learn the types of properties that neither the manifest nor an install named (another prefix)."""
         if not set(names) <= self._kinds.keys():
-            self._learn_kinds(self._contact_definitions(), names)
+            self._learn_kinds(self._present(object_name), names)
 
     def _learn_kinds(self, present: Mapping[str, Definition], names: Sequence[str] | set[str]) -> None:
         for name in names:

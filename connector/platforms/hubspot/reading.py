@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from connector.platform import Account, Known, PullRequest
 from connector.platforms.hubspot import words
 from connector.platforms.hubspot.client.api import Api, Record
@@ -12,7 +14,18 @@ from connector.platforms.hubspot.definitions import Definition
 from connector.platforms.rows import Row, filled, to_table
 from connector.platforms.values import details_json
 
-__all__ = ["Reading", "Row", "details_json", "filled", "history_rows", "modified", "stored_json", "to_table"]
+__all__ = [
+    "Reading",
+    "Row",
+    "details_json",
+    "filled",
+    "history_rows",
+    "modified",
+    "news_and_echoes",
+    "ours_json",
+    "stored_json",
+    "to_table",
+]
 
 
 @dataclass
@@ -29,8 +42,9 @@ class Reading:
     definitions: Mapping[str, Mapping[str, Definition]] = field(default_factory=dict)
     #: Properties taken, by object.
     chosen: dict[str, Sequence[str]] = field(default_factory=dict)
-    #: Types of our own properties by name ('number', 'datetime' …).
+    #: Types of our own properties by name ('number', 'datetime' …), of contacts and of companies.
     ours: Mapping[str, str] = field(default_factory=dict)
+    company_ours: Mapping[str, str] = field(default_factory=dict)
     #: Companies can be read, so that contacts may be asked for theirs.
     companies: bool = True
 
@@ -66,9 +80,27 @@ def modified(record: Record, object_name: str) -> datetime | None:
     return words.instant((record.get("properties") or {}).get(name) or record.get("updatedAt"))
 
 
+def ours_json(record: Record, kinds: Mapping[str, str]) -> str:
+    """A record's values of our properties, as the mirror keeps them."""
+    given = record.get("properties") or {}
+    return words.record_json({name: words.from_hubspot(kind, given.get(name)) for name, kind in kinds.items()})
+
+
 def stored_json(record: Record, skip: Mapping[str, Any] | frozenset[str]) -> str:
     """A record's properties, without stamps and those in `skip`, as the mirror keeps them."""
     properties = record.get("properties") or {}
     return words.record_json(
         {name: value for name, value in properties.items() if name not in words.STAMPS and name not in skip}
     )
+
+
+def news_and_echoes(
+    reading: Reading, table: str, records: Sequence[Record], rows: Sequence[Row]
+) -> tuple[list[Record], pa.Table | None]:
+    """The records (contacts or companies; `rows` are theirs in our table) that are news, and the echoes of our own
+    writes as a page has them."""
+    news, echoes = reading.known.split_echoes(to_table(table, rows))
+    key = news.column_names[0]
+    fresh = set(news[key].to_pylist())
+    kept = [record for record in records if str(record["id"]) in fresh]
+    return kept, echoes.select([key, "modified_at"]) if echoes.num_rows else None

@@ -8,25 +8,24 @@ from connector.platforms.hubspot.client import paths
 from connector.platforms.hubspot.client.api import Api
 from connector.platforms.hubspot.client.dialect import error_codes
 from connector.platforms.hubspot.definitions import Definition
-from connector.platforms.hubspot.install import not_ours
+from connector.platforms.hubspot.install import not_ours, path_of
 from connector.transport import Reply
 from manifests import Property
 
-_OBJECT = "contacts"
 _IN_USE = "CANNOT_DELETE_PROPERTY_IN_USE"
 
 
 def uninstall(
     api: Api, present: Mapping[str, Definition], properties: Sequence[Property], *, dry_run: bool
 ) -> list[PropertyPlan]:
-    """Archive those of our properties that stand. See `connector.platform.Removable`."""
+    """Archive those of our properties (of one object) that stand. See `connector.platform.Removable`."""
     plans = [_archive(api, wanted, present.get(wanted.name), dry_run=dry_run) for wanted in properties]
     archived = {plan.name for plan in plans if plan.action == "archive"}
-    for group in dict.fromkeys(wanted.group for wanted in properties if wanted.name in archived):
+    for group, of in {wanted.group: path_of(wanted) for wanted in properties if wanted.name in archived}.items():
         left = [found for found in present.values() if found.group == group and found.name not in archived]
         if not left and not dry_run:
             # 400 GROUP_WITH_ACTIVE_PROPERTIES: somebody put one of their own there meanwhile.
-            api.call(paths.GROUP_ARCHIVE, _OBJECT, group=group, accept=(400, 404))
+            api.call(paths.GROUP_ARCHIVE, of, group=group, accept=(400, 404))
     return plans
 
 
@@ -37,7 +36,7 @@ def _archive(api: Api, wanted: Property, found: Definition | None, *, dry_run: b
         return PropertyPlan(wanted.name, "conflict", why)
     if dry_run:
         return PropertyPlan(wanted.name, "archive")
-    reply = api.call(paths.PROPERTY_ARCHIVE, _OBJECT, property=wanted.name, accept=(400, 404))
+    reply = api.call(paths.PROPERTY_ARCHIVE, path_of(wanted), property=wanted.name, accept=(400, 404))
     if reply.status != 400:
         return PropertyPlan(wanted.name, "archive")
     if in_use(reply):

@@ -164,7 +164,11 @@ class HubSpotReceiver:
         return Hint(record, object_id, kind, occurred, _hashed(key), property_name, others)
 
     def _is_ours(self, event: Mapping[str, Any], record: str, kind: str) -> bool:
-        if record == "contact" and kind == "changed" and str(event.get("propertyName")).startswith(self._ours):
+        if (
+            record in ("contact", "company")
+            and kind == "changed"
+            and str(event.get("propertyName")).startswith(self._ours)
+        ):
             return True
         app = event.get("appId")
         return app is not None and str(event.get("sourceId")) == str(app)

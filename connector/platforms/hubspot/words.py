@@ -21,6 +21,7 @@ __all__ = ["flag", "from_hubspot", "instant", "number", "record_json", "second"]
 
 #: Objects as paths name them -> as our tables do.
 OBJECTS = {"contacts": "contact", "companies": "company", "deals": "deal"}
+PATHS = {ours: theirs for theirs, ours in OBJECTS.items()}
 
 #: The modified date that searches go by. Companies, deals and activities have another name for it.
 MODIFIED = {"contacts": "lastmodifieddate"}

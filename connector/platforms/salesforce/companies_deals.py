@@ -11,9 +11,10 @@ from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Record
 from connector.platforms.salesforce.reading import Reading, is_deleted, modified, removals, stored_json
 from connector.platforms.salesforce.stream import Source, read
-from connector.platforms.values import flag, number, plain_number, second
+from connector.platforms.salesforce.words import ACCOUNT
+from connector.platforms.values import flag, number, plain_number, record_json, second
 
-ACCOUNT, OPPORTUNITY, ROLE = "Account", "Opportunity", "OpportunityContactRole"
+OPPORTUNITY, ROLE = "Opportunity", "OpportunityContactRole"
 
 #: Field of OpportunityHistory -> the property's name in our history of deals.
 _HISTORY = {"Amount": "amount", "StageName": "stage", "CloseDate": "closedate"}
@@ -22,7 +23,7 @@ _HISTORY = {"Amount": "amount", "StageName": "stage", "CloseDate": "closedate"}
 def choose_company_properties(reading: Reading) -> Page:
     """Definitions of the account fields that are taken along."""
     known = reading.definitions[ACCOUNT]
-    names = fields.candidates(known, reading.our_fields())
+    names = fields.candidates(known, reading.our_fields(ACCOUNT))
     chosen = [name for name in names if known[name].custom or name in words.COMPANY_WORTH_KNOWING]
     reading.chosen[ACCOUNT] = chosen
     return Page("properties", {"property_definitions": fields.table("company", known, chosen)})
@@ -30,7 +31,9 @@ def choose_company_properties(reading: Reading) -> Page:
 
 def pull_companies(reading: Reading) -> Iterator[Page]:
     """Accounts that are new since the cursor."""
-    wanted = reading.fields(ACCOUNT, [*words.BASE[ACCOUNT], *reading.chosen[ACCOUNT]])
+    wanted = reading.fields(
+        ACCOUNT, [*words.BASE[ACCOUNT], *reading.chosen[ACCOUNT], *reading.our_fields(ACCOUNT)]
+    )
     for batch in read(reading, "companies", Source(ACCOUNT, wanted)):
         rows = [company_row(reading, record) for record in batch.records if not is_deleted(record)]
         gone = removals(batch.records, ACCOUNT, reading.now())
@@ -51,7 +54,7 @@ def company_row(reading: Reading, record: Record) -> Row:
         "annual_revenue": number(record.get("AnnualRevenue")),
         "country": record.get("BillingCountry") or None,
         "properties": stored_json(reading, ACCOUNT, record),
-        "ours": "{}",
+        "ours": record_json(reading.held(ACCOUNT, record)),
         "modified_at": changed,
     }
 

@@ -171,12 +171,6 @@ def contact_row(reading: Reading, object_name: str, record: Record) -> Row:
     contact_id = str(record["Id"])
     created = second(record.get("CreatedDate"))
     was = reading.converted.get(contact_id)
-    definitions = reading.definitions[object_name]
-    ours = {
-        name: words.from_salesforce(reading.ours[name], record.get(field))
-        for field, name in reading.our_fields().items()
-        if field in definitions
-    }
     return {
         "contact_id": contact_id,
         "created_at": min(created, was[0]) if was and created else created,
@@ -188,7 +182,7 @@ def contact_row(reading: Reading, object_name: str, record: Record) -> Row:
         "lifecycle_stage": words.CONVERTED if was else record.get("Status") or None,
         "merged_into": (record.get("ConvertedContactId") or None) if _is_converted(record) else None,
         "properties": stored_json(reading, object_name, record),
-        "ours": words.ours_json(ours, reading.ours, flags=reading.flags),
+        "ours": words.ours_json(reading.held(object_name, record), reading.ours, flags=reading.flags),
         "modified_at": changed,
     }
 

@@ -15,7 +15,7 @@ from connector.platforms.salesforce.client.api import Api
 from connector.platforms.salesforce.client.auth import Session
 from connector.platforms.salesforce.costing import Size
 from connector.platforms.salesforce.fields import Definition
-from connector.platforms.salesforce.words import CONTACT, LEAD
+from connector.platforms.salesforce.words import ACCOUNT, CONTACT, LEAD
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ CLOCK = 20.0
 
 #: Object -> what is lost without it.
 _WORTH = {
-    "Account": "firmographics are not used",
+    "Account": "firmographics are not used, companies get no score",
     "Opportunity": "goals and features of deals are not there",
     "OpportunityContactRole": "deals belong to nobody: no goal of deals, no features of them",
     "OpportunityHistory": "past amounts of deals are not known",
@@ -73,6 +73,8 @@ class Examination:
             self._try(f"read {object_name}", self._counted(object_name))
         self._goal_columns(wanted)
         self._fields(wanted)
+        if ACCOUNT in self.size.total and wanted.company_properties:
+            self._company_score(wanted)
         people = tuple(self.people)
         limits = self.api().limits
         first = costing.plan(self.size, limits, seconds, people, first=True)
@@ -138,6 +140,16 @@ class Examination:
         elif not any(plan.action == "conflict" for plan in plans):
             objects = " and ".join(self.people)
             self._say("our properties", "ok", f"All {len(plans)} are there on {objects} and can be written.")
+
+    def _company_score(self, wanted: Wanted) -> None:
+        """Whether accounts can be written; without that contacts are scored as ever."""
+        known = {ACCOUNT: fields.parse(self.api().describe(ACCOUNT))}
+        plans = install.install(known, wanted.company_properties, dry_run=True)
+        if lacking := [plan.detail for plan in plans if plan.action != "none"]:
+            text = f"Companies get no score: {lacking[0]}."
+            self._say("company score", "off", text, f"To mend it, {install.DEPLOY}")
+        else:
+            self._say("company score", "ok", f"Our {len(plans)} fields are there on {ACCOUNT}.")
 
     def _limits(self, wanted: int) -> None:
         today = self.budgets().today("daily")

@@ -19,6 +19,7 @@ from connector.platform import (
     StreamOff,
     Wanted,
     Write,
+    WrittenObject,
 )
 from connector.platform import Known as MirrorView
 from connector.platforms.salesforce import afresh, fields, install, words
@@ -47,6 +48,7 @@ class Salesforce:
     """
 
     name = "salesforce"
+    objects: tuple[WrittenObject, ...] = ("contact", "company")
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class Salesforce:
         self._door = self._transport_to(base_url, None)
         self._session = Session(self._door, base_url, credentials, clock)
         self._described: dict[str, tuple[float, Mapping[str, Definition]]] = {}
-        self._kinds = {entry.name: entry.type for entry in manifests.properties()}
+        self._kinds = {entry.name: entry.type for of in self.objects for entry in manifests.properties(of)}
 
     def _transport_to(self, base_url: str, session: Session | None) -> Transport:
         return Transport(
@@ -95,9 +97,9 @@ class Salesforce:
     def _bulk(self) -> Bulk:
         return Bulk(self._api, self._sleep)
 
-    def batch_for(self, contacts: int) -> int:
-        """Few contacts go by Collections, many by one Bulk job."""
-        few = contacts <= self._limits["pages"]["rest"]
+    def batch_for(self, records: int) -> int:
+        """Few records go by Collections, many by one Bulk job."""
+        few = records <= self._limits["pages"]["rest"]
         return self.batch_size if few else int(self._limits["ingest"]["rows"])
 
     def account(self) -> Account:
@@ -122,8 +124,9 @@ class Salesforce:
             request,
             self.account(),
             self._lookback,
-            dict(self._people()),
+            dict(self._present()),
             ours={name: self._kinds[name] for name in request.ours},
+            company_ours={name: self._kinds.get(name, "text") for name in request.company_ours},
             flags=self._flags,
         )
 
@@ -138,11 +141,21 @@ class Salesforce:
         self._kinds |= {entry.name: entry.type for entry in properties}
         if dry_run:
             self._described.clear()
-        return install.install(self._people(), properties, dry_run=dry_run)
+        return [
+            plan
+            for of in self.objects
+            if (wanted := [entry for entry in properties if entry.object == of])
+            for plan in install.install(self._present(of), wanted, dry_run=dry_run)
+        ]
 
     def uninstall(self, properties: Sequence[Property], *, dry_run: bool) -> list[PropertyPlan]:  # noqa: ARG002
         """See `connector.platform.Removable`. Fields go by metadata, so that nothing is done here."""
-        return install.uninstall(self._people(), properties)
+        return [
+            plan
+            for of in self.objects
+            if (wanted := [entry for entry in properties if entry.object == of])
+            for plan in install.uninstall(self._present(of), wanted)
+        ]
 
     def diagnose(self, wanted: Wanted) -> Diagnosis:
         """See `connector.platform.Diagnosable` and `doctor`."""
@@ -151,23 +164,28 @@ class Salesforce:
         ).run(wanted)
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
-        """Write contacts by record id. Raises FixSetup, TryLater."""
-        self._learn({name for row in batch for name in row.values})
+        """Write records of one object by id. Raises FixSetup, TryLater."""
+        for of in {row.object for row in batch}:
+            self._learn({name for row in batch for name in row.values}, of)
         return Writer(self._api, self._bulk, self._kinds, self._sleep).write(batch)
 
-    def read_ours(self, contact_ids: Sequence[str], properties: Sequence[str]) -> Mapping[str, Write | None]:
+    def read_ours(
+        self, record_ids: Sequence[str], properties: Sequence[str], object_name: WrittenObject = "contact"
+    ) -> Mapping[str, Write | None]:
         """The present values of our properties, as canonical text."""
-        self._learn(properties)
+        self._learn(properties, object_name)
         there = {
-            object_name: {name: field for name in properties if (field := words.field_name(name)) in definitions}
-            for object_name, definitions in self._people().items()
+            theirs: {name: field for name in properties if (field := words.field_name(name)) in definitions}
+            for theirs, definitions in self._present(object_name).items()
         }
-        found = read_ours(self._api, self._bulk, contact_ids, there)
+        found = read_ours(self._api, self._bulk, record_ids, there, object_name)
         return {
-            contact_id: None
+            record_id: None
             if values is None
-            else Write(contact_id, {name: self._canonical(name, values.get(name)) for name in properties})
-            for contact_id, values in found.items()
+            else Write(
+                record_id, {name: self._canonical(name, values.get(name)) for name in properties}, object_name
+            )
+            for record_id, values in found.items()
         }
 
     def calls(self) -> Mapping[str, int]:
@@ -190,11 +208,12 @@ class Salesforce:
         if "_transport" in self.__dict__:
             self._transport.close()
 
-    def _people(self) -> dict[str, Mapping[str, Definition]]:
-        """The fields of Lead and Contact, of those that this user may see. Raises MissingScope for neither."""
+    def _present(self, of: WrittenObject = "contact") -> dict[str, Mapping[str, Definition]]:
+        """The fields of Salesforce's objects (Lead and Contact), of those that this user may see. Raises
+        MissingScope where that is none."""
         found: dict[str, Mapping[str, Definition]] = {}
         hidden: MissingScope | None = None
-        for object_name in words.PEOPLE.values():
+        for object_name in words.WRITTEN[of].values():
             at, definitions = self._described.get(object_name, (0.0, {}))
             if not definitions or self._ticks() - at > _FRESH_SECONDS:
                 try:
@@ -208,14 +227,14 @@ class Salesforce:
             raise hidden
         return found
 
-    def _learn(self, names: Sequence[str] | set[str]) -> None:
+    def _learn(self, names: Sequence[str] | set[str], of: WrittenObject = "contact") -> None:
         """Learn the types of properties that neither the manifest nor an install named (another prefix)."""
         unknown = [name for name in names if name not in self._kinds]
         if not unknown:
             return
         for name in unknown:
             field = words.field_name(name)
-            held = next((found[field].type for found in self._people().values() if field in found), "string")
+            held = next((found[field].type for found in self._present(of).values() if field in found), "string")
             kinds = [kind for kind, types in words.HELD_BY.items() if held in types]
             self._kinds[name] = kinds[0] if kinds else "text"
 

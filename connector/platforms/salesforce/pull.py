@@ -6,9 +6,9 @@ from connector.platform import Page, StreamOff
 from connector.platforms.optional import optional
 from connector.platforms.salesforce import activities, companies_deals, consent, contacts, fields, gone, history
 from connector.platforms.salesforce.activities import ACTIVITIES
-from connector.platforms.salesforce.companies_deals import ACCOUNT, OPPORTUNITY
+from connector.platforms.salesforce.companies_deals import OPPORTUNITY
 from connector.platforms.salesforce.reading import Reading
-from connector.platforms.salesforce.words import CONTACT, LEAD
+from connector.platforms.salesforce.words import ACCOUNT, CONTACT, LEAD
 
 
 def pull(reading: Reading) -> Iterator[Page | StreamOff]:

@@ -29,8 +29,9 @@ class Reading:
     definitions: dict[str, Mapping[str, Definition]] = field(default_factory=dict)
     #: Fields taken, by object.
     chosen: dict[str, Sequence[str]] = field(default_factory=dict)
-    #: Our properties by name -> type ('number', 'datetime' …).
+    #: Our properties by name -> type ('number', 'datetime' …), of people and of accounts.
     ours: Mapping[str, str] = field(default_factory=dict)
+    company_ours: Mapping[str, str] = field(default_factory=dict)
     #: Contact -> the lead it was: when that was created, and when it was converted.
     converted: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
     #: Lead -> the contact that it became, of those that this pull has met.
@@ -66,9 +67,22 @@ class Reading:
         there = self.definitions.get(object_name, {})
         return [name for name in dict.fromkeys(names) if name in there]
 
-    def our_fields(self) -> dict[str, str]:
+    def our_fields(self, object_name: str = words.CONTACT) -> dict[str, str]:
         """Custom field -> the property of ours that it holds."""
-        return {words.field_name(name): name for name in self.ours}
+        return {words.field_name(name): name for name in self.kinds_of(object_name)}
+
+    def kinds_of(self, object_name: str) -> Mapping[str, str]:
+        """Types of our properties on an object of Salesforce's."""
+        return self.company_ours if object_name == words.ACCOUNT else self.ours
+
+    def held(self, object_name: str, record: Record) -> dict[str, str | None]:
+        """What a record holds of ours, of the fields that are there."""
+        kinds, there = self.kinds_of(object_name), self.definitions[object_name]
+        return {
+            name: words.from_salesforce(kinds[name], record.get(field))
+            for field, name in self.our_fields(object_name).items()
+            if field in there
+        }
 
 
 def modified(record: Record) -> datetime | None:
@@ -83,7 +97,7 @@ def is_deleted(record: Record) -> bool:
 
 def stored_json(reading: Reading, object_name: str, record: Record) -> str:
     """A record's fields, without stamps and ours, as the mirror keeps them."""
-    definitions, ours = reading.definitions[object_name], reading.our_fields()
+    definitions, ours = reading.definitions[object_name], reading.our_fields(object_name)
     return record_json(
         {
             name: words.text_of(definitions[name].kind if name in definitions else None, value)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from connector.platform import WrittenObject
 from connector.platforms.values import canonical_text, instant, plain_number, record_json
 from manifests import read_toml
 
@@ -10,11 +11,16 @@ from manifests import read_toml
 LEAD, CONTACT = "Lead", "Contact"
 PEOPLE: Mapping[str, str] = {"00Q": LEAD, "003": CONTACT}
 
+ACCOUNT = "Account"
+
+#: Records that we write, by the beginnings of their ids.
+WRITTEN: Mapping[WrittenObject, Mapping[str, str]] = {"contact": PEOPLE, "company": {"001": ACCOUNT}}
+
 #: How ids of campaigns begin.
 CAMPAIGN = "701"
 
 #: Objects as Salesforce names them -> as our tables do.
-OBJECTS = {LEAD: "contact", CONTACT: "contact", "Account": "company", "Opportunity": "deal"}
+OBJECTS = {LEAD: "contact", CONTACT: "contact", ACCOUNT: "company", "Opportunity": "deal"}
 
 #: Salesforce type -> ours. What is not here has no values that we could use: compound addresses and places,
 #: references, encrypted and binary fields, addresses of people.
@@ -103,9 +109,9 @@ def field_name(name: str) -> str:
     return "_".join(part[:1].upper() + part[1:] for part in name.split("_") if part) + "__c"
 
 
-def object_of(contact_id: str) -> str | None:
-    """Lead or Contact, by the id's first characters; None for what is neither."""
-    return PEOPLE.get(contact_id[:3]) if len(contact_id) == 18 else None
+def object_of(record_id: str, of: WrittenObject = "contact") -> str | None:
+    """Salesforce's object of one of our records (Lead or Contact), by the id's first characters; None for none."""
+    return WRITTEN[of].get(record_id[:3]) if len(record_id) == 18 else None
 
 
 def text_of(kind: str | None, value: Any) -> str | None:

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from connector.errors import Bug, FixSetup, MissingScope, PlatformRefused
-from connector.platform import Outcome, Write
+from connector.platform import Outcome, Write, WrittenObject
 from connector.platforms.salesforce import words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.salesforce.client.api import Api
@@ -45,21 +45,20 @@ class Writer:
 
     def write(self, batch: Sequence[Write]) -> list[Outcome]:
         """One outcome for each row, in order. Raises FixSetup where a field can't be written at all."""
-        if len({row.contact_id for row in batch}) < len(batch):
-            raise Bug("A batch names a contact twice.")
+        if len({row.record_id for row in batch}) < len(batch):
+            raise Bug("A batch names a record twice.")
         outcomes: dict[str, Outcome] = {}
-        rows = {row.contact_id: row for row in batch if words.object_of(row.contact_id)}
         try:
-            for object_name in words.PEOPLE.values():
-                ours = [row for row in rows.values() if words.object_of(row.contact_id) == object_name]
+            for object_name in [name for known in words.WRITTEN.values() for name in known.values()]:
+                ours = [row for row in batch if words.object_of(row.record_id, row.object) == object_name]
                 outcomes |= self._write_all(object_name, ours)
         except MissingScope as error:
             raise FixSetup(f"{error} Check that our fields are there: {DEPLOY}") from None
-        return [outcomes.get(row.contact_id) or Outcome(row.contact_id, "gone") for row in batch]
+        return [outcomes.get(row.record_id) or Outcome(row.record_id, "gone", object=row.object) for row in batch]
 
     def _write_all(self, object_name: str, rows: Sequence[Write]) -> dict[str, Outcome]:
         outcomes = self._once(object_name, rows)
-        by_id = {row.contact_id: row for row in rows}
+        by_id = {row.record_id: row for row in rows}
         for attempt in range(LOCK_ROUNDS):
             locked = [key for key, outcome in outcomes.items() if (outcome.error or "").startswith(_LOCKED)]
             if not locked:
@@ -95,21 +94,21 @@ class Writer:
             words.field_name(name): words.to_csv(self._kinds.get(name, "text"), value)
             for name, value in row.values.items()
         }
-        return {"Id": row.contact_id, **values}
+        return {"Id": row.record_id, **values}
 
     def _job(self, object_name: str, rows: Sequence[Write], csv: bytes) -> dict[str, Outcome]:
         try:
-            done = self._bulk.update(object_name, csv, [row.contact_id for row in rows])
+            done = self._bulk.update(object_name, csv, [row.record_id for row in rows])
         except JobFailed as error:
             if error.code in _NO_FIELD:
                 raise FixSetup(f"{error} Our fields can't be written: {DEPLOY}") from None
             raise
         outcomes = {}
         for row in rows:
-            error_text = done.failed.get(row.contact_id)
-            if row.contact_id in done.unprocessed:
+            error_text = done.failed.get(row.record_id)
+            if row.record_id in done.unprocessed:
                 error_text = "not processed: the job ended before"
-            outcomes[row.contact_id] = _outcome(row.contact_id, error_text, None)
+            outcomes[row.record_id] = _outcome(row, error_text, None)
         return outcomes
 
     def _collections(self, object_name: str, rows: Sequence[Write]) -> dict[str, Outcome]:
@@ -119,7 +118,7 @@ class Writer:
             part = rows[start : start + size]
             reply = self._api.update([self._record(object_name, row) for row in part])
             for row, result in zip(part, reply.body, strict=True):
-                outcomes[row.contact_id] = _outcome(row.contact_id, _row_error(result), reply.request_id)
+                outcomes[row.record_id] = _outcome(row, _row_error(result), reply.request_id)
         return outcomes
 
     def _record(self, object_name: str, row: Write) -> dict[str, Any]:
@@ -127,7 +126,7 @@ class Writer:
             words.field_name(name): words.to_salesforce(self._kinds.get(name, "text"), value)
             for name, value in row.values.items()
         }
-        return {"attributes": {"type": object_name}, "id": row.contact_id, **values}
+        return {"attributes": {"type": object_name}, "id": row.record_id, **values}
 
     def _by_parent(self, object_name: str, ids: Sequence[str]) -> list[str]:
         if object_name != CONTACT:
@@ -149,23 +148,28 @@ def _row_error(result: Mapping[str, Any]) -> str | None:
     return error_code(f"{errors[0].get('statusCode') or 'refused'}::{fields} --")
 
 
-def _outcome(contact_id: str, error: str | None, request_id: str | None) -> Outcome:
+def _outcome(row: Write, error: str | None, request_id: str | None) -> Outcome:
     if error is None:
-        return Outcome(contact_id, "written", None, request_id)
+        return Outcome(row.record_id, "written", None, request_id, object=row.object)
     code = error.partition(":")[0]
     if code in _NO_FIELD:
         raise FixSetup(f"Salesforce: {error} (request {request_id}): our fields can't be written: {DEPLOY}")
-    return Outcome(contact_id, "gone" if code in _GONE else "failed", None, request_id, error)
+    state: Literal["gone", "failed"] = "gone" if code in _GONE else "failed"
+    return Outcome(row.record_id, state, None, request_id, error, row.object)
 
 
 def read_ours(
-    api: Api, bulk: Bulk, contact_ids: Sequence[str], fields: Mapping[str, Mapping[str, str]]
+    api: Api,
+    bulk: Bulk,
+    record_ids: Sequence[str],
+    fields: Mapping[str, Mapping[str, str]],
+    of: WrittenObject = "contact",
 ) -> dict[str, dict[str, Any] | None]:
-    """Contact -> our fields as they stand (property -> Salesforce's value); None for one that is gone or a
+    """Record -> our fields as they stand (property -> Salesforce's value); None for one that is gone or a
     converted lead. `fields`: object -> property -> the field, of those that are there."""
-    present: dict[str, dict[str, Any] | None] = dict.fromkeys(contact_ids)
+    present: dict[str, dict[str, Any] | None] = dict.fromkeys(record_ids)
     for object_name, ours in fields.items():
-        ids = [contact_id for contact_id in contact_ids if words.object_of(contact_id) == object_name]
+        ids = [record_id for record_id in record_ids if words.object_of(record_id, of) == object_name]
         more = ["IsConverted"] if object_name == words.LEAD else []
         for record in _records(api, bulk, object_name, ids, ["Id", *more, *ours.values()]):
             if str(record["Id"]) in present and str(record.get("IsConverted")).lower() != "true":

@@ -1,6 +1,7 @@
 """What the account says of itself, tokens, and the sandbox's own controls."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 from connector.sandbox.hubspot.calls import Call, Reply
 from connector.sandbox.hubspot.problems import Problem, invalid, not_found
 from connector.sandbox.hubspot.schema import BadValue
-from connector.sandbox.hubspot.state import CRM_UI, Change, Portal
+from connector.sandbox.hubspot.state import CRM_UI, Change, Collection, Portal
 
 TOKEN = "pat-na1-5a4d0000-1eaf-4000-8000-5a4db0c5ca4d"  # noqa: S105 - opens a pretend account only
 CLIENT_ID = "5a4dc11e-0000-4000-8000-000000000001"
@@ -62,26 +63,36 @@ def token(call: Call) -> Reply:
 
 
 def state(portal: Portal, calls: Counter[str]) -> dict[str, Any]:
-    """Every live contact with its values, and the calls so far."""
-    contacts = portal.contacts
-    values = {str(id_): dict(contacts.records[id_].properties) for id_ in contacts.live}
-    for id_ in contacts.live:
-        record = contacts.records[id_]
-        for name in ("createdate", "lastmodifieddate", "hs_object_id"):
-            values[str(id_)][name] = str(contacts.read(record, name))
-    return {"contacts": values, "calls": dict(calls)}
+    """Every live contact, and company, with its values, and the calls so far."""
+    return {
+        "contacts": _values(portal.contacts, ("createdate", "lastmodifieddate", "hs_object_id")),
+        "companies": _values(portal.objects["companies"], ("createdate", "hs_lastmodifieddate", "hs_object_id")),
+        "calls": dict(calls),
+    }
+
+
+def _values(collection: Collection, calculated: Sequence[str]) -> dict[str, dict[str, str]]:
+    values = {str(id_): dict(collection.records[id_].properties) for id_ in collection.live}
+    for id_ in collection.live:
+        record = collection.records[id_]
+        for name in calculated:
+            values[str(id_)][name] = str(collection.read(record, name))
+    return values
 
 
 def edit(call: Call) -> Reply:
-    """A person changes a contact in the portal."""
-    body, contacts = call.body(), call.portal.contacts
-    given = str(body.get("contact_id"))
-    record = contacts.find(contacts.winner(int(given))) if given.isdigit() else None
+    """A person changes a contact, or a company, in the portal."""
+    body = call.body()
+    of = "companies" if "company_id" in body else "contacts"
+    edited = call.portal.objects[of]
+    key = f"{edited.single}_id"
+    given = str(body.get(key))
+    record = edited.find(edited.winner(int(given))) if given.isdigit() else None
     if record is None:
-        raise not_found(f"Contact {given} does not exist.")
+        raise not_found(f"{edited.single.capitalize()} {given} does not exist.")
     values: dict[str, str] = {}
     for name, raw in dict(body.get("properties") or {}).items():
-        definition = contacts.schema.live(name)
+        definition = edited.schema.live(name)
         if definition is None:
             raise invalid(f'Property "{name}" does not exist')
         try:
@@ -90,8 +101,9 @@ def edit(call: Call) -> Reply:
             )
         except BadValue as bad:
             raise invalid(str(bad)) from bad
-    contacts.write(record, values, CRM_UI)
-    return Reply(200, {"contact_id": given, "updatedAt": contacts.read(record, "lastmodifieddate")})
+    edited.write(record, values, CRM_UI)
+    modified = {"contacts": "lastmodifieddate"}.get(of, "hs_lastmodifieddate")
+    return Reply(200, {key: given, "updatedAt": edited.read(record, modified)})
 
 
 def restore(call: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from connector.sandbox.salesforce.answers import json_value
@@ -11,14 +12,15 @@ from connector.sandbox.salesforce.problems import Problem
 from connector.sandbox.salesforce.schema import BadValue
 from connector.sandbox.salesforce.store import ADMIN_USER, Org
 
-PEOPLE = ("Lead", "Contact")
+PEOPLE, COMPANIES = ("Lead", "Contact"), ("Account",)
 
 
 def answer(org: Org, calls: Counter[str], method: str, path: str, raw: bytes) -> Reply:
     """`GET /_sandbox/state` and `POST /_sandbox/edit`."""
     try:
         if (method, path) == ("GET", "/_sandbox/state"):
-            return Reply(200, {"contacts": _people(org), "calls": dict(calls)})
+            shown = {"contacts": _live(org, PEOPLE), "companies": _live(org, COMPANIES)}
+            return Reply(200, {**shown, "calls": dict(calls)})
         if (method, path) == ("POST", "/_sandbox/edit"):
             return Reply(200, _edit(org, raw))
     except Problem as problem:
@@ -26,10 +28,10 @@ def answer(org: Org, calls: Counter[str], method: str, path: str, raw: bytes) ->
     return Reply(404, [{"message": "There is no such control", "errorCode": "NOT_FOUND"}])
 
 
-def _people(org: Org) -> dict[str, dict[str, str]]:
-    """Live leads (converted ones too) and contacts, with the values that they have, as text."""
+def _live(org: Org, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Live records of these objects (converted leads too), with the values that they have, as text."""
     found: dict[str, dict[str, str]] = {}
-    for name in PEOPLE:
+    for name in names:
         for batch in org.engine.sql(f"select * from {name} where not IsDeleted").to_arrow_table().to_batches():
             for row in batch.to_pylist():
                 found[row["Id"]] = {key: text(value) for key, value in row.items() if value is not None}
@@ -46,15 +48,16 @@ def text(value: Any) -> str:
 
 
 def _edit(org: Org, raw: bytes) -> dict[str, Any]:
-    """A person changes a lead or contact. Raises Problem 400 and 404."""
+    """A person changes a lead or contact, or an account (`company_id`). Raises Problem 400 and 404."""
     try:
         body = json.loads(raw)
-        id_, given = long_form(str(body["contact_id"])) or "", dict(body.get("properties") or {})
+        key, names = ("company_id", COMPANIES) if "company_id" in body else ("contact_id", PEOPLE)
+        id_, given = long_form(str(body[key])) or "", dict(body.get("properties") or {})
     except (ValueError, KeyError, TypeError):
         raise Problem(400, "JSON_PARSER_ERROR", "contact_id and properties are needed") from None
-    entity = next((org.objects[name.lower()] for name in PEOPLE if id_[:3] == PREFIXES[name]), None)
+    entity = next((org.objects[name.lower()] for name in names if id_[:3] == PREFIXES[name]), None)
     if entity is None or not (standing := org.rows(entity.name, [id_])) or standing[id_]["IsDeleted"]:
-        raise Problem(404, "NOT_FOUND", f"{id_ or body['contact_id']} is no live lead or contact")
+        raise Problem(404, "NOT_FOUND", f"{id_ or body[key]} is no live record of {' or '.join(names)}")
     values = {}
     for name, value in given.items():
         one = entity.get(name)
@@ -65,4 +68,4 @@ def _edit(org: Org, raw: bytes) -> dict[str, Any]:
         except BadValue as bad:
             raise Problem(400, bad.code, str(bad), bad.name) from None
     org.update(entity, {id_: values}, ADMIN_USER, late=org.faults.late_commit)
-    return {"contact_id": id_, "updatedAt": json_value(org.now())}
+    return {key: id_, "updatedAt": json_value(org.now())}

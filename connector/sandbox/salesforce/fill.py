@@ -49,8 +49,8 @@ def org(options: SandboxOptions, clock: Callable[[], int] = times.now_ms) -> Org
 
 
 def deploy(made: Org) -> None:
-    """Our fields, as a deployment of the manifest leaves them: on leads and on contacts, visible to us."""
-    for one in manifests.properties():
+    """Our fields, as a deployment of the manifest leaves them: on people and on accounts, visible to us."""
+    for one in (*manifests.properties(), *manifests.properties("company")):
         length = 32_768 if one.name == "leadlight_reasons" else 255
         kind = "string" if one.type == "text" and length == 255 else _OURS[one.type]
         ours = Field(
@@ -61,8 +61,8 @@ def deploy(made: Org) -> None:
             filterable=kind != "textarea",
             options=one.options,
         )
-        for person in ("Lead", "Contact"):
-            made.define(person, ours)
+        for name in ("Lead", "Contact") if one.object == "contact" else ("Account",):
+            made.define(name, ours)
 
 
 def fill(made: Org, given: Mapping[str, pa.Table]) -> None:
