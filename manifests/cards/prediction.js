@@ -100,7 +100,7 @@ export function failed(settings) {
     title: 'The prediction could not be read',
     message:
       `${settings.account} did not give out this record's values. Reload the page; if it stays like this, ask your ` +
-      'administrator whether the Leadlight properties are installed.',
+      'administrator whether Leadlight is installed here.',
   };
 }
 
@@ -118,7 +118,7 @@ export function view(record, settings, now) {
       ...blank(),
       state: 'denied',
       title: 'You may not see predictions',
-      message: 'Your administrator can install the Leadlight properties, and give you access to them.',
+      message: 'Your administrator can install Leadlight here, and give you access to its values.',
     };
   }
   const score = number(raw('score'));

@@ -35,6 +35,10 @@ def test_every_state_is_legible_and_asks_for_nothing(width: int) -> None:
             for words in FOUND.get(name.partition("-")[2], ("Properties it writes",)):
                 # by text, because a component's inside is no part of the page's own text
                 assert watched.page.get_by_text(words).first.is_visible(), (name, words)
+            if name.endswith(("-ready", "-stale")):
+                number = watched.page.get_by_text("91", exact=True).first.bounding_box()
+                assert number is not None
+                assert number["height"] < number["width"] * 1.5, f"{name}: a score in two lines"
             assert not watched.overflows(), name
             assert width < 480 or watched.unreachable() == [], name
         assert watched.troubles == []
