@@ -181,7 +181,7 @@ def test_uninstall_leaves_nothing_of_ours_on_companies(
     assert (result["companies"], result["companies_cleared"]["changed"]) == (standing, standing)
     assert scores(account) == {}
     actions = {entry["name"]: entry["action"] for entry in result["properties"]}
-    assert actions[SCORE] == ("in_use" if account.platform == "salesforce" else "archive")
+    assert actions[SCORE] == ("by_hand" if account.platform == "salesforce" else "archive")
 
 
 def test_killed_while_companies_are_written_the_next_sync_ends_it(leads: Path, tmp_path: Path) -> None:
