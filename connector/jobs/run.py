@@ -3,7 +3,7 @@
 import getpass
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +61,9 @@ class Run:
     #: Called wherever another job may be let in on the same mirror (`Mirror.beside`), and where this one may be
     #: stopped: between two pages of a pull, between two batches of writes. What it raises ends the job.
     pause: Callable[[], None] = lambda: None
+    #: Entered around long computations that commit nothing to the mirror: another job may be at work beside this
+    #: one, on a thread of its own, for as long as they take.
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext
     #: Calls that the platform had counted before.
     calls_before: Mapping[str, int] = field(default_factory=dict, repr=False)
     #: The table of contacts that had new rows when this run scored, None before.
@@ -345,12 +348,13 @@ def run_on(
     subject: str | None = None,
     who: str | None = None,
     pause: Callable[[], None] = lambda: None,
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Run]:
     """A run on a state that is open already: for who holds it longer than one job."""
     started = time.monotonic()
     run_id = mirror.begin_run(command, as_of, who=who or operator(), subject=subject)
     run = Run(
-        *(run_id, command, settings, platform, mirror, as_of, started, progress, pause),
+        *(run_id, command, settings, platform, mirror, as_of, started, progress, pause, aside),
         calls_before=dict(platform.calls()),
     )
     try:

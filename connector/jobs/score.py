@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from connector.jobs.eligibility import scoring_choices
 from connector.jobs.run import Run, Task
 from connector.jobs.train import Trained, train
+from connector.mirror.sql import now
 from scoring.decisions import decide
 from scoring.predictors.base import Model
 
@@ -31,13 +32,21 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
     Time alone is news once per UTC day: on the same day, with the same models, only contacts with new rows are
     computed afresh and all others keep their values.
     """
-    trained = train(run, only_missing=True)
-    versions = {key: model.version for key, model in sorted(trained.models.items())}
-    versions["eligible"] = scoring_choices(run.options())
-    day = run.as_of.date()
-    news_only = not everyone and run.mirror.scored_day() == (day, versions)
-    run.news = run.mirror.news_table()
-    only = run.news if news_only else None
+    began = now()
+    with run.aside():
+        trained = train(run, only_missing=True)
+        versions = {key: model.version for key, model in sorted(trained.models.items())}
+        versions["eligible"] = scoring_choices(run.options())
+        day = run.as_of.date()
+        news_only = not everyone and run.mirror.scored_day() == (day, versions)
+        run.news = run.mirror.news_table()
+        fresh = decide(_outputs(run, trained, run.news if news_only else None))
+    run.mirror.save_predictions(run.id, run.as_of, versions, fresh, whole=not news_only, since=began)
+    return Scored(trained, run.mirror.predictions(), _with_values(fresh))
+
+
+def _outputs(run: Run, trained: Trained, only: str | None) -> dict[str, tuple[pa.Table, dict[str, str]]]:
+    """By task key, what its predictor computes and the names that its properties have on the record."""
     outputs = {}
     for task in run.tasks():
         model = trained.models.get(task.key)
@@ -46,9 +55,7 @@ def score(run: Run, *, everyone: bool = False) -> Scored:
         run.progress(f"Scoring {task.predictor.name.replace('_', ' ')}", 0, None)
         table = task.predictor.score(run.context(task.goal), model, only)
         outputs[task.key] = (table, task.names(run.settings.prefix))
-    fresh = decide(outputs)
-    run.mirror.save_predictions(run.id, run.as_of, versions, fresh, whole=not news_only)
-    return Scored(trained, run.mirror.predictions(), _with_values(fresh))
+    return outputs
 
 
 def typed(run: Run, table: pa.Table, marks: Mapping[str, str]) -> pa.Table:

@@ -119,9 +119,11 @@ class Mirror:
             self._lock.release()
 
     def beside(self) -> "Mirror":
-        """The same mirror for a second job while this one's is under way, on the same thread: temporary tables and
-        engines are its own, what both commit is shared. Close it before this one; it cannot be rewritten."""
-        return Mirror(self.folder, None, self.connection.cursor(), self._main)
+        """The same mirror for a second job while this one's is under way, on the same thread or while this one
+        computes: temporary tables and engines are its own, what both commit is shared. Close it before this one;
+        it cannot be rewritten."""
+        root = self._main._root or self.connection
+        return Mirror(self.folder, None, root.cursor(), self._main)
 
     @contextmanager
     def reading(self, seconds: float = LOOK_WAITS) -> Iterator["Mirror"]:
@@ -318,12 +320,15 @@ class Mirror:
         *,
         whole: bool = False,
         among: str | None = None,
+        since: datetime | None = None,
     ) -> None:
         """Keep what was computed, in one transaction, and take its contacts off the news.
 
         `values` has contact_id and one text column a property; `models` the version of each predictor. `whole`:
         everyone was computed, contacts without a row have no values from now on. Otherwise that holds for the
         contacts of the table `among`, or of the last `news_table`. News that came after the engine was taken stay.
+        Contacts that were read after `since` (UTC) are left as they are: `values` come from what was known before,
+        and whoever read them computes them, or the next run does.
         """
         latest = among is not None or self._engine_saw is None
         seen = self._last_news() if latest else self._engine_saw
@@ -332,10 +337,12 @@ class Mirror:
         text = f"cast(to_json(struct_pack({packed})) as varchar)" if columns else "'{}'"
         versions = json.dumps(dict(models), sort_keys=True)
         scope = "true" if whole else self._computed_scope(among)
+        read = "false" if since is None else _read_after(since)
         with registered(self.connection, "_computed", values), transaction(self.connection):
-            self.connection.execute(f"delete from store.predictions where {scope}")
+            self.connection.execute(f"delete from store.predictions where {scope} and not ({read})")
             self.connection.execute(
-                f"insert into store.predictions select contact_id, {text}, ?, ?, ?, ? from _computed",
+                f"insert into store.predictions select contact_id, {text}, ?, ?, ?, ? from _computed "
+                f"where not ({read})",
                 [versions, naive(as_of), run_id, now()],
             )
             self.connection.execute(f"delete from store.news where sequence <= ? and {scope}", [seen])
@@ -383,3 +390,11 @@ class Mirror:
     def _last_news(self) -> int:
         row = first(self.connection, "select coalesce(max(sequence), 0) from store.news")
         return int(row[0]) if row else 0
+
+
+def _read_after(since: datetime) -> str:
+    """SQL: a contact that was read later. What a clock that ran ahead has dated is not."""
+    return (
+        "contact_id in (select contact_id from store.contacts "
+        f"where seen_at > timestamp '{naive(since)}' and seen_at <= timestamp '{now()}')"
+    )

@@ -1,17 +1,19 @@
 """The one worker: orders, hints and polls take turns on the mirror, and hints come first.
 
 While an order is under way, hints are let in at its safe points (`Run.pause`): between two pages that it reads and
-two batches that it writes. They get at most every other moment, so that the order comes to its end.
+two batches that it writes. They get at most every other moment, so that the order comes to its end. While it only
+computes (`Run.aside`), which takes longer than a hint may wait, they are followed up on a second thread beside it.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater, places
 from connector.inbox import Inbox, Rush
@@ -264,6 +266,7 @@ class Worker:
                 subject=subject_of(order.command, order.params),
                 who=order.who,
                 pause=pause,
+                aside=partial(self._aside, order, beside),
             ) as run:
                 begun = run
                 return carry_out(run, order.command, order.params)
@@ -305,6 +308,30 @@ class Worker:
         began = time.monotonic()
         self._hints(beside)
         self._let_in_from = time.monotonic() + (time.monotonic() - began)
+
+    @contextmanager
+    def _aside(self, order: Order, beside: "_Beside") -> Iterator[None]:
+        """Hints on a thread of their own for as long as the block lasts, in which the order leaves the inbox and
+        the platform alone."""
+        if self._inbox is None or order.command not in LET_IN:
+            yield
+            return
+        ended = threading.Event()
+        thread = threading.Thread(target=self._hints_until, args=(ended, beside), name="worker-aside", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _hints_until(self, ended: threading.Event, beside: "_Beside") -> None:
+        try:
+            while not (ended.is_set() or self._stopping):
+                if not self._hints(beside):
+                    ended.wait(WINDOW)
+        except Exception as error:  # noqa: BLE001 - the order goes on, and hints wait for its next safe point
+            log.error("%s beside an order at %s", type(error).__name__, places(error))
 
     def _hints(self, beside: "_Beside | None" = None) -> bool:
         """One batch; whether there was one."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 
+from connector.inbox import connect, figures
 from tests.connector.commands import workplace
 from tests.connector.portal import DEADLINE, Portal, leadlight, portal, start, wait_for
 
@@ -226,3 +227,12 @@ def signed_callout(body: bytes) -> dict[str, str]:
         "x-leadlight-signature": f"sha256={code}",
         "x-leadlight-timestamp": stamp,
     }
+
+
+def counted(folder: Path) -> dict[str, Any]:
+    """The figures of the inbox in a folder."""
+    connection = connect(folder)
+    try:
+        return figures(connection)
+    finally:
+        connection.close()

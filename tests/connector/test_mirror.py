@@ -276,6 +276,22 @@ def test_news_that_came_after_the_engine_stay(mirror: Mirror) -> None:
     ]
 
 
+def test_what_a_job_beside_has_read_meanwhile_is_left_to_it(mirror: Mirror) -> None:
+    commit(mirror, contacts=[contact("1"), contact("2"), contact("3")])
+    values = pa.table({"contact_id": ["1", "2", "3"], "leadlight_score": ["1", "2", "3"]})
+    mirror.save_predictions("before", T0, {}, values, whole=True)
+    commit(mirror, T0 + 2 * DAY, contacts=[contact("2", {"a": "new"}), contact("3", {"a": "new"})])
+    mirror.connection.execute("create temp table two as select unnest(['2', '3']) as contact_id")
+    beside = pa.table({"contact_id": ["2"], "leadlight_score": ["20"]})
+    mirror.save_predictions("beside", T0, {}, beside, among="two")
+    stale = pa.table({"contact_id": ["1", "2", "3"], "leadlight_score": ["10", "12", "13"]})
+    mirror.save_predictions("run", T0, {}, stale, whole=True, since=T0 + DAY)
+    assert mirror.predictions().to_pylist() == [
+        {"contact_id": "1", "leadlight_score": "10"},
+        {"contact_id": "2", "leadlight_score": "20"},
+    ]
+
+
 def test_a_contact_on_the_news_that_got_no_value_loses_its_former_one(mirror: Mirror) -> None:
     commit(mirror, contacts=[contact("1"), contact("2"), contact("3")])
     mirror.engine()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from connector.errors import BudgetSpent, PlatformDown, Refused, Stopped
-from connector.inbox import Inbox, connect, figures
+from connector.inbox import Inbox, connect
 from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
@@ -22,7 +22,7 @@ from connector.service import worker as module
 from connector.service.orders import JOURNAL, RESUMING, Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
-from tests.connector.served import hubspot_events
+from tests.connector.served import counted, hubspot_events
 
 Job = Callable[[Any, Order], Ended]
 
@@ -122,14 +122,6 @@ def deliver(worker: Worker, folder: Path, *contacts: str, first: int = 1) -> Non
     worker.arrived()
 
 
-def counted(folder: Path) -> dict[str, Any]:
-    connection = connect(folder)
-    try:
-        return figures(connection)
-    finally:
-        connection.close()
-
-
 def test_two_syncs_never_overlap_and_a_scheduled_one_is_left_out(
     begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job]
 ) -> None:
@@ -205,7 +197,7 @@ def test_a_day_whose_calls_are_used_up_is_waited_for(
 def test_hints_are_let_in_to_a_sync_but_never_to_a_rollback(
     begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    contacts = iter(range(100, 200))
+    contacts, aside = iter(range(100, 200)), []
 
     def long(run: Any, _params: Any) -> Ended:
         for _ in range(8):
@@ -213,6 +205,12 @@ def test_hints_are_let_in_to_a_sync_but_never_to_a_rollback(
             deliver(worker, tmp_path, str(one), first=one)
             time.sleep(0.1)
             run.pause()
+        with run.aside():
+            until, told = time.monotonic() + 2, len(watched.told)
+            deliver(worker, tmp_path, "99", first=next(contacts))
+            while len(watched.told) == told and time.monotonic() < until:
+                time.sleep(0.02)
+            aside.append(len(watched.told) > told)
         return Ended({})
 
     jobs["sync"] = jobs["rollback"] = long
@@ -225,6 +223,7 @@ def test_hints_are_let_in_to_a_sync_but_never_to_a_rollback(
     worker.order(Order("sync")).ended.result(30)
     ended = watched.told.index(("ended", ("sync", "done", "")))
     assert len([told for told in watched.told[:ended] if told[0] == "rescored"]) >= 2
+    assert aside == [False, True]
 
 
 def test_one_bad_record_is_set_aside_and_takes_nobody_with_it(
