@@ -139,4 +139,8 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = int(box.base_url.rpartition(":")[2])
         with pytest.raises(BadSetting, match=f"--port {port}"):
             Sandbox(SandboxOptions(port=port))
-        assert requests.get(f"{box.base_url}/_sandbox/state", timeout=10).json() == {"contacts": {}, "calls": {}}
+        assert requests.get(f"{box.base_url}/_sandbox/state", timeout=10).json() == {
+            "contacts": {},
+            "companies": {},
+            "calls": {},
+        }
