@@ -270,10 +270,11 @@ def test_an_address_goes_in_the_body_alone(folder: Path) -> None:
 
 def test_a_person_is_asked_here_before_the_service_does_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.cli.asking.at_terminal", lambda: True)
-    target = {"of_run": "r1", "command": "sync", "values": 21, "contacts": 7}
+    target = {"of_run": "r1", "command": "sync", "values": 21, "contacts": 7, "companies": 0}
     done = {
         **{"run_id": "r2", "of_run": "r1", "dry_run": False, "restored": 7, "failed": 0, "barred": 0, "held": 0},
         **{"values": 21, "kept": [], "notes": [], "skipped": {"edited_since": 0, "gone": 0}},
+        **{"companies": {"off": "No companies are known."}, "kept_of_companies": []},
     }
     with standing(state(folder)) as service:
         service.answers = {"rollback-target": [ended(target)], "rollback": [ended(done)]}
