@@ -25,7 +25,7 @@ class Overloaded(Exception):
 
 
 class Intake:
-    """One writer thread with a connection of its own. `arrived` hears, on that thread, how many were committed."""
+    """One writer thread with its own connection. `arrived` hears, on that thread, how many bytes it committed."""
 
     def __init__(self, folder: Path, arrived: Callable[[int], None] = lambda _: None) -> None:
         self._connection = connect(folder)
@@ -104,7 +104,7 @@ class Intake:
             trouble = error if isinstance(error, sqlite3.Error) else Overloaded()
         _tell(group, trouble)
         if trouble is None:
-            self._arrived(len(group))
+            self._arrived(sum(len(body) for _, _, body, *_ in group))
 
 
 def _tell(group: list[_Entry], trouble: Exception | None) -> None:

@@ -3,10 +3,10 @@
 import time
 from collections import deque
 
-#: Requests within a second from which on it is a rush. A platform that follows an import sends that many.
-RUSH = 200
+#: Bytes within a second from which on it is a rush: about as much as one second's reading (18,000 events).
+RUSH = 5_000_000
 #: Seconds that reading waits for a rush to end, and then goes on all the same for a moment.
-PATIENCE = 2.0
+PATIENCE = 5.0
 
 
 class Rush:
@@ -17,11 +17,11 @@ class Rush:
         self._in_a_second = 0
         self._since: float | None = None
 
-    def counted(self, requests: int, now: float | None = None) -> None:
-        """So many were taken just now."""
+    def counted(self, size: int, now: float | None = None) -> None:
+        """So many bytes were taken just now."""
         now = time.monotonic() if now is None else now
-        self._taken.append((now, requests))
-        self._in_a_second += requests
+        self._taken.append((now, size))
+        self._in_a_second += size
         self._forget(now)
 
     def patience(self, now: float | None = None) -> float:

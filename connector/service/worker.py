@@ -103,10 +103,10 @@ class Worker:
         self._wake.notify()
         return ticket
 
-    def arrived(self, requests: int = 1) -> None:
-        """So many more are in the inbox."""
+    def arrived(self, size: int = 0) -> None:
+        """Bodies of so many bytes are new in the inbox."""
         with self._wake:
-            self._rush.counted(requests)
+            self._rush.counted(size)
             self._news = True
             if not self._rush.patience():
                 self._wake.notify()

@@ -27,13 +27,13 @@ def test_many_in_a_second_are_a_rush_and_few_are_none() -> None:
 def test_a_rush_that_lasts_lets_reading_have_its_turn_now_and_then() -> None:
     rush = Rush()
     turns = []
-    for tenth in range(100):
+    for tenth in range(300):
         now = tenth / 10
         rush.counted(RUSH // 2, now=now)
         if tenth and rush.patience(now=now) == 0:
             turns.append(now)
             rush.had_its_turn()
-    assert 3 <= len(turns) <= 10 / PATIENCE
+    assert 3 <= len(turns) <= 30 / PATIENCE
     assert all(later - earlier >= PATIENCE for earlier, later in pairwise(turns))
 
 
