@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from connector.jobs.rescore import poll, rescore
@@ -38,9 +39,9 @@ class Rescoring:
         """As `connector.jobs.rescore.rescore`."""
         return self._counted("batches", rescore(self._run, hints))
 
-    def poll(self) -> dict[str, Any]:
-        """As `connector.jobs.rescore.poll`; never beside a job that pulls too."""
-        return self._counted("polls", poll(self._run))
+    def poll(self, pause: Callable[[], None]) -> dict[str, Any]:
+        """As `connector.jobs.rescore.poll`; never beside a job that pulls too. `pause` as in `Run`."""
+        return self._counted("polls", poll(replace(self._run, pause=pause)))
 
     def end(self) -> None:
         """Record what it came to."""

@@ -1,8 +1,8 @@
 """The one worker: orders, hints and polls take turns on the mirror, and hints come first.
 
-While an order is under way, hints are let in at its safe points (`Run.pause`): between two pages that it reads and
-two batches that it writes. They get at most every other moment, so that the order comes to its end. While it only
-computes (`Run.aside`), which takes longer than a hint may wait, they are followed up on a second thread beside it.
+While an order or a poll is under way, hints are let in at its safe points (`Run.pause`): between two pages that it
+reads and two batches that it writes; not all the time, so that it comes to its end. While an order only computes
+(`Run.aside`), which takes longer than a hint may wait, they are followed up on a second thread.
 """
 
 import logging
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 LET_IN = frozenset({"sync", "pull", "push"})
 #: Records that one batch of rescoring takes, and seconds that a changed record waits for more to change.
 BATCH, WINDOW = 400, 0.03
-#: Seconds that a poll lets hints go first.
-PATIENCE = 60.0
+#: Seconds that a poll lets hints go first; its share of the time once it has begun.
+PATIENCE, POLL_SHARE = 60.0, 0.25
 #: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
 FIRST_REST, LONGEST_REST = 2.0, 300.0
 #: Seconds that one turn spends on making hints of bodies, however many more come in meanwhile.
@@ -301,13 +301,14 @@ class Worker:
 
     # hints and polls
 
-    def _let_in(self, beside: "_Beside") -> None:
-        """Hints between two steps of an order: for at most as long as the order itself got since the last time."""
+    def _let_in(self, beside: "_Beside", share: float = 1.0) -> None:
+        """Hints between two steps of an order or a poll, which gets `share` of the time that they took before they
+        are let in again."""
         if time.monotonic() < self._let_in_from:
             return
         began = time.monotonic()
         self._hints(beside)
-        self._let_in_from = time.monotonic() + (time.monotonic() - began)
+        self._let_in_from = time.monotonic() + share * (time.monotonic() - began)
 
     @contextmanager
     def _aside(self, order: Order, beside: "_Beside") -> Iterator[None]:
@@ -410,12 +411,16 @@ class Worker:
             self._poll_since = None
         if self._state.account.platform == "files" or not self._state.mirror.has_contacts():
             return False
+        beside = _Beside(self._state)
         try:
-            result = self._present_rescoring().poll()
+            # after a sync that wrote much, a poll reads much of it again
+            result = self._present_rescoring().poll(lambda: self._let_in(beside, POLL_SHARE))
         except (TryLater, FixSetup) as trouble:
             self._watch.ails(trouble)
             self._tire(trouble)
             return True
+        finally:
+            beside.close()
         self._changes += 1
         self._watch.polled(result)
         return True

@@ -62,7 +62,7 @@ class Rescorings:
         found = type(self).follow(named)
         return {"left": [], "changed": len(named), **found}
 
-    def poll(self) -> dict[str, Any]:
+    def poll(self, _pause: Any) -> dict[str, Any]:
         return {"contacts": 0}
 
     def end(self) -> None:
