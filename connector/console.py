@@ -239,7 +239,8 @@ def companies(result: Mapping[str, Any]) -> None:
         rest = f"{done['unchanged']:,} unchanged, {done['failed']:,} failed"
         left = f", {done['left']:,} left for the next run" if done["left"] else ""
         say(f"{done['changed']:,} companies {what} ({done['values']:,} values), {rest}{left}.")
-    if done.get("off"):
+    unread = any(one["stream"] == "companies" for one in result.get("streams_off", ()))
+    if done.get("off") and (done.get("known") or unread):  # an account without companies misses nothing
         say(done["off"])
 
 

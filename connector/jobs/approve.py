@@ -50,11 +50,14 @@ def approve(run: Run, name: str) -> dict[str, Any]:
     days = spread(run, len(contacts))
     today = set(contacts if days is None else contacts[: days.today])
     pushed = Pushed(unchanged=plan["contacts"] - len(contacts), left=len(contacts) - len(today))
-    companies = awaiting()
+    companies = awaiting(run)
     if today:
         companies = _carry_out(
             run, plan, [row for row in open_rows if row["contact_id"] in today], writes.schema, pushed
         )
+    elif not pushed.left:
+        # an earlier try was stopped between its contacts and the companies
+        companies = push_companies(run, *draw_arms(run, standing_models(run)))
     status = "open" if pushed.left else "done"
     run.mirror.plans.settle(plan["plan"], status, run.id)
     forget_old(run)
@@ -83,7 +86,7 @@ def _carry_out(
     run.mirror.plans.settle(plan["plan"], "open", run.id)
     run.mirror.ledger.plan_writes(run.id, pa.Table.from_pylist(list(rows), schema=schema))
     send(run, pushed)
-    return awaiting() if pushed.left else push_companies(run, scored, passed)
+    return awaiting(run) if pushed.left else push_companies(run, scored, passed)
 
 
 def find_plan(run: Run, name: str) -> dict[str, Any]:

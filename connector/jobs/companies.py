@@ -17,13 +17,15 @@ from connector.jobs.run import Run, Task
 from connector.jobs.score import Scored
 from connector.jobs.sending import Pushed, send
 from connector.jobs.spread import spread
-from connector.mirror.sql import count, first, registered
+from connector.mirror.sql import count, registered
 from connector.mirror.views import texts
 from scoring.companies import NAMED, company_scores
 from scoring.engine import literal, quoted
 from scoring.holdout import HOLDOUT
 
 _DESIRED, _PLANNED = "company_desired", "company_planned"
+#: SQL: how many contacts reasons speak of.
+_NUMBER = "regexp_extract({}, '^[0-9]+')"
 
 
 def push_companies(
@@ -37,7 +39,7 @@ def push_companies(
 ) -> dict[str, Any]:
     """Write what differs on companies, after the contacts; JSON: `Pushed`, and `off`: why nothing is written, or
     null. `passed` are names of properties whose predictor passed its gate. Expects the arms of this run
-    (`withhold`); `limit` and `resume` as in `PushOptions`."""
+    (`withhold`); `limit` and `resume` as in `PushOptions`. `known`: how many companies the account has."""
     pushed = Pushed()
     off = _off(run)
     if off is None:
@@ -48,12 +50,13 @@ def push_companies(
             pushed.changed, pushed.values = planned, count(run.mirror.connection, _PLANNED)
         elif planned:
             off = _write(run, scored, pushed)
-    return {**pushed.to_json(), "off": off}
+    return {**pushed.to_json(), "off": off, "known": _known(run)}
 
 
-def awaiting() -> dict[str, Any]:
+def awaiting(run: Run) -> dict[str, Any]:
     """JSON of a run whose plan awaits approval: companies are worked out when it is carried out."""
-    return {**Pushed().to_json(), "off": "Companies are written when a plan of contacts is approved."}
+    off = "Companies are written when a plan of contacts is approved."
+    return {**Pushed().to_json(), "off": off, "known": _known(run)}
 
 
 def counting(run: Run, task: Task, held_out: str) -> str:
@@ -87,10 +90,14 @@ def _off(run: Run) -> str | None:
         return "Results of files are of contacts; `leadlight report` shows the likeliest companies."
     if run.settings.shadowed:
         return "Shadow mode writes nothing on companies."
-    live = "from store.companies where deleted_at is null and merged_into is null"
-    if first(run.mirror.connection, f"select 1 where exists ({live})") is None:
+    if not _known(run):
         return "No companies are known: the account has none, or they can't be read (streams_off)."
     return None
+
+
+def _known(run: Run) -> int:
+    """How many companies there are."""
+    return count(run.mirror.connection, "(from store.companies where deleted_at is null and merged_into is null)")
 
 
 def _task(run: Run) -> Task:
@@ -110,18 +117,25 @@ def _plan(run: Run, scored: Scored, passed: list[str], pushed: Pushed, *, resume
     counted = counting(run, task, held_out)
     path = literal(f'$."{reasons}"')
     standing = named_in(f"json_extract_string(ours, {path})")
-    names_barred = f"list_has_any({standing}, (select coalesce(list(contact_id), []) from not_counted))"
     good = task.names(run.settings.prefix)["leadlight_score"] in passed
     connection.execute(
         f"""create or replace temp table {_DESIRED} as
             with live as (
-                select company_id, {names_barred} as must from store.companies
+                select company_id, {standing} as named from store.companies
                 where deleted_at is null and merged_into is null
+            ),
+            musts as (
+                select company_id from (select company_id, unnest(named) as contact_id from live)
+                where contact_id not in (
+                    select contact_id from store.contacts where deleted_at is null and merged_into is null
+                        and contact_id not in (select contact_id from not_counted)
+                        and contact_id not in ({held_out}))
             ),
             scored as (select * from ({company_scores(counted)}) where {"true" if good else "false"}),
             wide as (
-                select company_id, must, scored.score, scored.reasons from live left join scored using (company_id)
-                where {"true" if good else "must"}
+                select company_id, company_id in (from musts) as must, scored.score, scored.reasons
+                from live left join scored using (company_id)
+                where {"true" if good else "company_id in (from musts)"}
             )
             select company_id, {literal(score)} as property, cast(score as varchar) as value, must from wide
             union all select company_id, {literal(reasons)}, reasons, must from wide"""
@@ -151,7 +165,7 @@ def _leave_held(run: Run, scored: Scored, task: Task) -> int:
 
 def _leave_small_moves(run: Run, score: str, reasons: str) -> None:
     """Take out companies on which nothing of weight changed: a value that comes or goes, a score that moved by
-    `min_score_step` points, other contacts among the reasons."""
+    `min_score_step` points, other contacts among the reasons, more or fewer of them."""
     step = run.settings.min_score_step
     if step <= 0:
         return
@@ -162,20 +176,21 @@ def _leave_small_moves(run: Run, score: str, reasons: str) -> None:
                 where value is null or value_before is null
                    or (property = {literal(score)} and {moved} >= {step})
                    or (property = {literal(reasons)}
-                       and {named_in("value")} is distinct from {named_in("value_before")}))"""
+                       and ({named_in("value")}, {_NUMBER.format("value")})
+                           is distinct from ({named_in("value_before")}, {_NUMBER.format("value_before")})))"""
     )
 
 
 def _keep_best(run: Run, limit: int | None) -> int:
-    """Leave what today's calls or the user's limit do not allow for the next run, the likeliest companies first,
-    cleared ones before; how many companies."""
+    """Leave what today's calls or the user's limit do not allow for the next run: first come companies that name
+    somebody who may not be named, then those that are cleared, then the likeliest; how many are left."""
     score = literal(run.properties("company")[0].name)
     run.mirror.connection.execute(
         f"""create or replace temp table company_worth as
             select company_id,
-                   row_number() over (order by cleared desc, score desc nulls last, company_id) as place
+                   row_number() over (order by must desc, cleared desc, score desc nulls last, company_id) as place
             from (select company_id, bool_or(value is null) as cleared from {_PLANNED} group by company_id)
-                 left join (select company_id, try_cast(value as double) as score from {_DESIRED}
+                 left join (select company_id, must, try_cast(value as double) as score from {_DESIRED}
                             where property = {score}) using (company_id)"""
     )
     planned = count(run.mirror.connection, "company_worth")

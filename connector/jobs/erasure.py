@@ -50,11 +50,13 @@ def _rows_of(person: Person, columns: dict[str, dict[str, str]]) -> list[tuple[s
         for table, names in columns.items()
         if (where := of_contacts(names)) is not None
     ]
-    if (wanted := pattern(person)) is not None:
-        for table in _BY_TEXT:
-            texts = [name for name, kind in columns[table].items() if kind == "VARCHAR"]
-            named = " or ".join(f"regexp_matches({quoted(name)}, {literal(wanted)})" for name in texts)
-            found.append((table, f"({named})"))
+    for table in _BY_TEXT:
+        named = [
+            f"regexp_matches({quoted(name)}, {literal(wanted)})"
+            for name, kind in columns[table].items()
+            if kind == "VARCHAR" and (wanted := pattern(meant_in(name, person))) is not None
+        ]
+        found += [(table, f"({' or '.join(named)})")] if named else []
     return found
 
 

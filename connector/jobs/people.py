@@ -119,6 +119,8 @@ def everything(run: Run, person: Person) -> dict[str, Any]:
         "campaigns": f"campaign_id in (select campaign_id from store.events where contact_id in ({marks}))",
     }
     tables |= {table: _rows(run, table, where, ids) for table, where in related.items()}
+    for company in tables["companies"]:
+        company.pop("ours", None)  # its reasons name colleagues
     return {
         "contact_ids": list(person.contact_ids),
         "addresses": list(person.addresses),

@@ -78,7 +78,7 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
         run.mirror.ledger.plan_writes(run.id, plan.table())
         send(run, pushed)
     if run.settings.require_approval:
-        result["companies"] = awaiting()
+        result["companies"] = awaiting(run)
     else:
         result["companies"] = push_companies(run, scored, passed, limit=options.limit, resume=options.resume)
     forget_old(run)
@@ -102,7 +102,7 @@ def _await_approval(run: Run, plan: "_Plan", result: dict[str, Any]) -> None:
             **result,
             "plan": name,
             "planned": {"contacts": plan.contacts, "values": plan.values},
-            "companies": awaiting(),
+            "companies": awaiting(run),
         },
     )
 

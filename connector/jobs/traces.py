@@ -69,7 +69,7 @@ def as_reason(person: Person) -> str | None:
 
 def meant_in(column: str, person: Person) -> Person:
     """Whose traces a column can hold: a deal's or a company's id may be the same number as a contact's."""
-    another = column.endswith("_id") and column not in (*ID_COLUMNS, "object_id")
+    another = column.endswith("_id") and column not in ID_COLUMNS
     return Person((), person.addresses) if another else person
 
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -466,3 +467,16 @@ def test_every_spelling_of_an_address_is_a_trace(tmp_path: Path, text: str, is_t
     with opened(tmp_path) as mirror:
         commit(mirror, events=[event("e", "2", url=text)])
         assert bool(traces.in_tables(mirror.connection, person)[1]) is is_trace
+
+
+@pytest.mark.parametrize("column", ["company_id", "object_id", "deal_id", "purchase_id"])
+def test_another_record_with_the_number_of_an_erased_contact_keeps_its_own(column: str) -> None:
+    """HubSpot numbers each kind of record by itself: a company may have the number of a contact."""
+    person = Person(("123456789012",), ("jane@example.org",))
+    wanted = traces.pattern(traces.meant_in(column, person))
+    assert wanted is not None
+    assert re.search(wanted, "jane@example.org")
+    assert not re.search(wanted, "123456789012")
+    own = traces.pattern(traces.meant_in("contact_id", person))
+    assert own is not None
+    assert re.search(own, "123456789012")
