@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 from pydantic import SecretStr
 
-from connector import console
+from connector import console, console_figures
 from connector.errors import Bug
 from connector.jobs.run import Run, open_run
 from connector.jobs.sync import sync
@@ -41,7 +41,7 @@ def demo(*, contacts: int, seed: int, progress: Progress) -> dict[str, Any]:
             console.heading("What was done")
             console.synced(first)
             console.heading("Can it be trusted? Measured on data the models had not seen")
-            console.evaluation(figures)
+            console_figures.evaluation(figures)
             console.heading("The ten best leads")
             console.leads(_best(run))
             console.heading("Best hour to send, in each contact's own time")

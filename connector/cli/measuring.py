@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connector import console
+from connector import console, console_figures
 from connector.cli.answering import AsOf, Config, Json, Mapping, PlatformName, answering, chosen
 from connector.cli.performing import perform
 from connector.pages.words import weeks as weeks_of
@@ -113,8 +113,8 @@ def _shadow_lines(figures: Reading[str, Any]) -> list[str]:
     ranking = figures["ranking"]
     if ranking is None:
         return [*lines, "Too few outcomes so far to tell which score ranks better."]
-    lines.append(f"AUC {console.interval(ranking['auc'])} on what happened since.")
+    lines.append(f"AUC {console_figures.interval(ranking['auc'])} on what happened since.")
     if ranking["difference"] is not None:
-        gain = console.interval(ranking["difference"])
+        gain = console_figures.interval(ranking["difference"])
         lines.append(f"The score in use: {ranking['present_auc']:.3f}; the difference {gain}.")
     return lines

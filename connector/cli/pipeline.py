@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connector import console
+from connector import console, console_figures
 from connector.cli.answering import (
     AsOf,
     Config,
@@ -92,7 +92,7 @@ def evaluate(
         settings = chosen(config, platform, mapping)
         ended = perform(settings, "evaluate", {"strict": strict}, progress=progress, as_of=as_of)
         answer.result, answer.exit_code = ended.result, ended.exit_code
-        console.evaluation(answer.result)
+        console_figures.evaluation(answer.result)
 
 
 def score(
