@@ -7,9 +7,10 @@ its change means for colleagues at the same company is for the next poll or sync
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from connector.jobs.score import Scored
 from connector.jobs.sending import Pushed, chunks, recover, send
 from connector.jobs.train import Trained, standing
 from connector.jobs.withhold import keep_arms
-from connector.mirror.excerpt import OWN
+from connector.mirror.excerpt import OWN, Excerpt, together
 from connector.mirror.sql import first, texts
 from connector.platform import Asked, Hint, Page, PullRequest, Readable
 from scoring.decisions import decide
@@ -234,22 +235,28 @@ def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> int:
     ids = [row[0] for row in run.mirror.connection.execute(f"select contact_id from {among}").fetchall()]
     if not ids:
         return 0
-    engine = run.mirror.excerpt(ids, as_of, text_columns=run.text_columns())
-    outputs: dict[str, tuple[pa.Table, dict[str, str]]] = {}
-    try:
-        for task in run.tasks():
-            if (model := trained.models.get(task.key)) is not None:
-                context = run.context_on(engine, as_of, task.goal)
-                outputs[task.key] = (
-                    task.predictor.score(context, model, OWN),
-                    task.names(run.settings.prefix),
-                )
-    finally:
-        engine.connection.close()
+    with run.mirror.excerpt(ids, as_of, text_columns=run.text_columns()) as excerpt:
+        outputs = _outputs(run, trained, as_of, excerpt)
     versions = {key: model.version for key, model in sorted(trained.models.items())}
     versions["eligible"] = scoring_choices(run.options())
     run.mirror.save_predictions(run.id, as_of, versions, decide(outputs), among=among)
     return len(ids)
+
+
+def _outputs(
+    run: Run, trained: Trained, as_of: datetime, excerpt: Excerpt
+) -> dict[str, tuple[pa.Table, dict[str, str]]]:
+    """What every model in use says of the contacts of an excerpt, and under which names, by task."""
+    tasks = [task for task in run.tasks() if task.key in trained.models]
+    with ExitStack() as stack:
+        works = []
+        for task in tasks:
+            engine = excerpt.engine()
+            stack.callback(engine.connection.close)
+            context = run.context_on(engine, as_of, task.goal)
+            works.append(partial(task.predictor.score, context, trained.models[task.key], OWN))
+        tables = together(works)
+    return {task.key: (table, task.names(run.settings.prefix)) for task, table in zip(tasks, tables, strict=True)}
 
 
 def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: bool) -> pa.Table:

@@ -5,10 +5,17 @@ contact's own rows, its company, its deals, the contacts of the same company wit
 whether contacts of the same person object. These rows are copied out of storage by ids, so that the cost grows
 with the contacts asked for; of the events alone one column is scanned. What an event says beside (`properties`)
 no predictor reads when it scores: it is left out, for it would cost as much as all else of the events.
+
+DuckDB spends most of such a computation on planning its statements, one thread each. An excerpt is therefore a
+database in memory that several connections read at once, so that predictors can compute side by side.
 """
 
-from collections.abc import Collection
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
 
 import duckdb
 
@@ -21,7 +28,7 @@ from scoring.tables import TABLES
 #: The table of an excerpt with the `contact_id`s that it was asked for.
 OWN = "_own"
 
-#: Temporary tables of ids, and how each is found from those before it.
+#: Tables of ids, and how each is found from those before it.
 _AROUND = {
     "_companies": "select company_id as id from store.contacts where contact_id in (from _own)",
     "_around": "select contact_id as id from store.contacts where company_id in (from _companies) union from _own",
@@ -34,6 +41,8 @@ _AROUND = {
 }
 
 _UNREAD = ("events", "properties")
+
+_Given = TypeVar("_Given")
 
 _WHERE = {
     "contact_addresses": "contact_id in (from _own)",
@@ -49,30 +58,71 @@ _WHERE = {
 }
 
 
-def excerpt(
-    connection: duckdb.DuckDBPyConnection,
-    contact_ids: Collection[str],
-    as_of: datetime,
-    text_columns: Collection[str] = (),
-) -> DuckEngine:
-    """An engine over these contacts as of `as_of` (UTC), on a connection of its own to the same storage: what it
-    makes disturbs no temporary table of the mirror's. It sees what was committed before. `text_columns` as for
-    `Mirror.engine`. Close `engine.connection` afterwards."""
-    beside = connection.cursor()
-    try:
-        _fill(beside, contact_ids, as_of, text_columns)
-        return DuckEngine(beside)
-    except BaseException:
-        beside.close()
-        raise
+class Excerpt:
+    """These contacts as of `as_of` (UTC), as they were committed before. Close it when done with.
+
+    What its engines make disturbs neither the mirror's temporary tables nor each other's.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        contact_ids: Collection[str],
+        as_of: datetime,
+        text_columns: Collection[str] = (),
+    ) -> None:
+        """`text_columns` as for `Mirror.engine`."""
+        self._name = f"excerpt_{secrets.token_hex(4)}"
+        self._root = connection.cursor()
+        try:
+            self._root.execute(f"attach ':memory:' as {self._name}")
+            self._fill(contact_ids, as_of, text_columns)
+        except BaseException:
+            self.close()
+            raise
+
+    def engine(self) -> DuckEngine:
+        """One more engine over it. Close `engine.connection` afterwards."""
+        return DuckEngine(self._cursor())
+
+    def close(self) -> None:
+        self._root.execute(f"detach database if exists {self._name}")
+        self._root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cursor(self, *behind: str) -> duckdb.DuckDBPyConnection:
+        """A connection to which plain names are the excerpt's first."""
+        beside = self._root.cursor()
+        beside.execute(f"set search_path = '{','.join([f'{self._name}.main', *behind])}'")
+        return beside
+
+    def _fill(self, contact_ids: Collection[str], as_of: datetime, text_columns: Collection[str]) -> None:
+        [(stored,)] = self._root.execute("select current_database()").fetchall()
+        beside = [self._cursor(f'"{stored}".store') for _ in range(2)]
+        try:
+            _keep(beside[0], OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
+            for name, select in _AROUND.items():
+                _keep(beside[0], name, f"select distinct id from ({select}) where id is not null")
+            together([lambda: _records(beside[0], text_columns), lambda: _events(beside[1], as_of)])
+        finally:
+            for one in beside:
+                one.close()
 
 
-def _fill(
-    beside: duckdb.DuckDBPyConnection, contact_ids: Collection[str], as_of: datetime, text_columns: Collection[str]
-) -> None:
-    _keep(beside, OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
-    for name, select in _AROUND.items():
-        _keep(beside, name, f"select distinct id from ({select}) where id is not null")
+def together(works: Sequence[Callable[[], _Given]]) -> list[_Given]:
+    """What they give, in their order, computed two at a time. Raises what the first of them raised that did."""
+    with ThreadPoolExecutor(2, thread_name_prefix="excerpt") as pool:
+        return [one.result() for one in [pool.submit(work) for work in works]]
+
+
+def _records(beside: duckdb.DuckDBPyConnection, text_columns: Collection[str]) -> None:
     chosen = {
         "contacts": "(select * from store.contacts where contact_id in (from _everyone))",
         "companies": "(select * from store.companies where company_id in (from _companies))",
@@ -92,8 +142,10 @@ def _fill(
             },
         ),
     )
-    for table, condition in _WHERE.items():
-        _keep(beside, table, f"select {_columns(table)} from store.{table} where {condition}")
+
+
+def _events(beside: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
+    """The events, and the small tables."""
     since = as_of - timedelta(days=COMPANY_DAYS)
     _keep(
         beside,
@@ -105,6 +157,8 @@ def _fill(
             "(select event_id, machine from store.machine_made where contact_id in (from _around))",
         ),
     )
+    for table, condition in _WHERE.items():
+        _keep(beside, table, f"select {_columns(table)} from store.{table} where {condition}")
 
 
 def _columns(table: str) -> str:
@@ -113,4 +167,4 @@ def _columns(table: str) -> str:
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> None:
-    connection.execute(f"create or replace temp table {table} as {select}")
+    connection.execute(f"create table {table} as {select}")

@@ -23,7 +23,7 @@ from connector.errors import Bug, StateMismatch
 from connector.mirror import views, weighing
 from connector.mirror.commit import PageCommit
 from connector.mirror.doors import Doors
-from connector.mirror.excerpt import excerpt
+from connector.mirror.excerpt import Excerpt
 from connector.mirror.known import MirrorKnown
 from connector.mirror.ledger import Ledger
 from connector.mirror.pages import Erased
@@ -199,9 +199,9 @@ class Mirror:
 
     def excerpt(
         self, contact_ids: Collection[str], as_of: datetime, *, text_columns: Sequence[str] = ()
-    ) -> DuckEngine:
-        """An engine over a few contacts and what their values depend on (`connector.mirror.excerpt`)."""
-        return excerpt(self.connection, contact_ids, naive(as_of), text_columns)
+    ) -> Excerpt:
+        """A few contacts and what their values depend on (`connector.mirror.excerpt`)."""
+        return Excerpt(self.connection, contact_ids, naive(as_of), text_columns)
 
     def rewrite(self, account: Account) -> None:
         """Make the file anew, without anything that was deleted. Temporary tables and engines end with it. Raises

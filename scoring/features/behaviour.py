@@ -7,6 +7,7 @@ An event counts when it occurred before the instant, whenever it was pulled: a r
 a model meets is as complete as what it was trained on.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,9 +48,14 @@ class Activity:
     where: str = "true"
 
     @property
+    def mark(self) -> str:
+        """The column of the marked rows that says whether a row is this activity."""
+        return f"is_{self.key}"
+
+    @property
     def is_it(self) -> str:
         """SQL over EVENTS: whether a row is this activity."""
-        return f"{_any_of(self.kinds)} and {self.where}"
+        return _any_of(self.kinds) if self.where == "true" else f"{_any_of(self.kinds)} and {self.where}"
 
 
 def _any_of(kinds: Sequence[str]) -> str:
@@ -113,15 +119,22 @@ def prepare(context: Context, pairs: str, features: Sequence[Feature] | None) ->
         names = {feature.name for feature in features}
         computed = [one for one in computed if one.feature.name in names]
     if computed:
+        columns = select_list(computed)
+        used = {*re.findall(r"\w+", columns)}
+        marks = "".join(f", {sql} as {name}" for name, sql in _marks().items() if name in used)
         context.engine.run(f"""
             create or replace temp table {BEHAVIOUR} as
-            select contact_id, as_of, {select_list(computed)}
+            select contact_id, as_of, {columns}
             from (
-                select p.contact_id, p.as_of, e.code, e.weight, e.on_pricing, e.on_demo, e.at_work, e.at_weekend,
-                    e.opens_day, e.delivered_so_far, e.sent_so_far, secs_between(e.occurred_at, p.as_of) as age
-                from {quoted(pairs)} p
-                left join {EVENTS} e on e.contact_id = p.contact_id and e.occurred_at < p.as_of
-            ) t
+                select t.*{marks}
+                from (
+                    select p.contact_id, p.as_of, e.code, e.weight, e.on_pricing, e.on_demo, e.at_work,
+                        e.at_weekend, e.opens_day, e.delivered_so_far, e.sent_so_far,
+                        secs_between(e.occurred_at, p.as_of) as age
+                    from {quoted(pairs)} p
+                    left join {EVENTS} e on e.contact_id = p.contact_id and e.occurred_at < p.as_of
+                ) t
+            ) m
             group by contact_id, as_of
         """)
     return [Computed(one.feature, quoted(one.feature.name)) for one in computed]
@@ -187,18 +200,33 @@ def _catalogue() -> Iterator[Computed]:
     yield from _channels()
 
 
-def _weight(condition: str, days: int) -> str:
-    """SQL for the weight, in thousandths, of the rows of a window."""
-    return f"sum(case when {condition} and age <= {days * DAY} then weight else 0 end)"
+_WINDOWS = (7, 30, 60, 90, 365)
 
 
-def _within(condition: str, days: int) -> str:
-    """SQL for the number of rows of a window."""
-    return f"sum(case when {condition} and age <= {days * DAY} then 1 else 0 end)"
+def _marks() -> dict[str, str]:
+    """What features ask of a row, by name: found once a row, and planned once, however many ask."""
+    marks = {activity.mark: activity.is_it for activity in ACTIVITIES}
+    marks |= {f"by_{key}": _any_of(kinds) for key, _, kinds in _CHANNELS}
+    marks |= {"was_delivered": _any_of(("email_delivered",)), "was_sent": _any_of(("email_sent",))}
+    for days in _WINDOWS:
+        within = f"age <= {days * DAY}"
+        marks[f"weight_{days}d"] = f"case when {within} then weight else 0 end"
+        marks[f"row_{days}d"] = f"case when {within} then 1 else 0 end"
+    return marks
+
+
+def _weight(mark: str, days: int) -> str:
+    """SQL for the weight, in thousandths, of the marked rows of a window."""
+    return f"sum(case when {mark} then weight_{days}d else 0 end)"
+
+
+def _within(mark: str, days: int) -> str:
+    """SQL for the number of marked rows of a window."""
+    return f"sum(case when {mark} then row_{days}d else 0 end)"
 
 
 def _per_thousand(sql: str) -> str:
-    return f"safe_div({sql}, 1000.0e0)"
+    return f"{sql} / 1000.0e0"
 
 
 def _counted(activity: Activity) -> Iterator[Computed]:
@@ -209,19 +237,19 @@ def _counted(activity: Activity) -> Iterator[Computed]:
             f"{activity.key}_{days}d", "number", activity.group, None, f"{activity.group}, last {days} days",
             "count", f"{activity.did} {{value}} {when}", none,
         )  # fmt: skip
-        yield Computed(feature, _per_thousand(_weight(activity.is_it, days)), activity.kinds)
+        yield Computed(feature, _per_thousand(_weight(activity.mark, days)), activity.kinds)
     if activity.last is not None:
         feature = Feature(
             f"{activity.key}_days", "number", activity.group, None, f"Days since {activity.group}", "days",
             f"{activity.last} {{value}}", None,
         )  # fmt: skip
-        age = f"min(case when {activity.is_it} and weight >= {BY_A_PERSON} then age end)"
+        age = f"min(case when {activity.mark} and weight >= {BY_A_PERSON} then age end)"
         yield Computed(feature, whole_days(age), activity.kinds)
 
 
 def _received_in(days: int) -> str:
     """Mails received; where the platform tells of one of sent and delivered only, that one counts."""
-    return f"greatest({_within(_any_of(('email_delivered',)), days)}, {_within(_any_of(('email_sent',)), days)})"
+    return f"greatest({_within('was_delivered', days)}, {_within('was_sent', days)})"
 
 
 def _received() -> Iterator[Computed]:
@@ -238,9 +266,9 @@ def _received() -> Iterator[Computed]:
         "was sent e-mails {value} since the last click or reply", None,
     )  # fmt: skip
     since = [
-        f"{_within(_any_of((kind,)), 36500)} - coalesce(max(case when {_any_of(MAIL)} "
-        f"and weight >= {BY_A_PERSON} then {column} end), 0)"
-        for kind, column in (("email_delivered", "delivered_so_far"), ("email_sent", "sent_so_far"))
+        f"sum(case when {mark} and age <= {36500 * DAY} then 1 else 0 end) "
+        f"- coalesce(max(case when by_mail and weight >= {BY_A_PERSON} then {column} end), 0)"
+        for mark, column in (("was_delivered", "delivered_so_far"), ("was_sent", "sent_so_far"))
     ]
     yield Computed(feature, f"greatest({', '.join(since)})")
     feature = Feature(
@@ -248,7 +276,7 @@ def _received() -> Iterator[Computed]:
         "clicked in {value} of the e-mails of the last 365 days",
         "clicked in none of the e-mails of the last 365 days",
     )  # fmt: skip
-    rate = f"safe_div({_weight(_any_of(('email_click',)), 365)}, 1000 * {_received_in(365)})"
+    rate = f"safe_div({_weight('is_clicks', 365)}, 1000 * {_received_in(365)})"
     yield Computed(feature, f"case when {rate} > 1 then 1 else {rate} end")
 
 
@@ -262,7 +290,7 @@ def _trends() -> Iterator[Computed]:
                 f"{{value}} of the {activity.group} of the last 60 days came in the last 30",
                 f"{activity.none} in the last 30 days",
             )  # fmt: skip
-            yield Computed(feature, f"safe_div({_weight(activity.is_it, 30)}, {_weight(activity.is_it, 60)})")
+            yield Computed(feature, f"safe_div({_weight(activity.mark, 30)}, {_weight(activity.mark, 60)})")
 
 
 def _active_days() -> Iterator[Computed]:
@@ -280,7 +308,6 @@ def _active_days() -> Iterator[Computed]:
 
 
 def _hours() -> Iterator[Computed]:
-    engaged = _any_of(ENGAGED)
     for name, column, words in (
         ("working_hours_share", "at_work", "in working hours"),
         ("weekend_share", "at_weekend", "at weekends"),
@@ -290,19 +317,21 @@ def _hours() -> Iterator[Computed]:
             f"{{value}} of the activity of the last 365 days was {words}",
             f"no activity {words} in the last 365 days",
         )  # fmt: skip
-        yield Computed(feature, f"safe_div({_weight(f'{engaged} and {column}', 365)}, {_weight(engaged, 365)})")
+        yield Computed(
+            feature, f"safe_div({_weight(f'is_engagement and {column}', 365)}, {_weight('is_engagement', 365)})"
+        )
 
 
 def _channels() -> Iterator[Computed]:
-    engaged = _weight(_any_of(ENGAGED), 365)
+    engaged = _weight("is_engagement", 365)
     used = []
-    for key, words, kinds in _CHANNELS:
+    for key, words, _ in _CHANNELS:
         feature = Feature(
             f"{key}_share", "number", "channels", None, f"Activity {words}", "share",
             f"{{value}} of the activity of the last 365 days was {words}",
             f"no activity {words} in the last 365 days",
         )  # fmt: skip
-        weight = _weight(_any_of(kinds), 365)
+        weight = _weight(f"by_{key}", 365)
         used.append(f"case when {weight} >= {BY_A_PERSON} then 1 else 0 end")
         yield Computed(feature, f"safe_div({weight}, {engaged})")
     feature = Feature(

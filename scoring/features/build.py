@@ -5,7 +5,7 @@ for all pairs; see `feature_sql` for the builder, `property_features` for CRM pr
 for what a contact did, `account_features` for purchases, deals and the company.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from scoring.context import Context
 from scoring.engine import Engine, quoted
@@ -35,23 +35,24 @@ def build(
         *account_features.prepare(context, pairs, own),
         (property_features.VALUES, computed),
     ]
-    _join(context.engine, pairs, sources, _WIDE)
     found = [one.feature for _, part in sources for one in part]
-    kept = _varying(context.engine, found) if features is None else tuple(features)
-    names = {feature.name for feature in found}
-    columns = ", ".join(["contact_id", "as_of", *(_column(feature, names) for feature in kept)])
-    context.engine.run(
-        f"create or replace temp table {quoted(into)} as select {columns} from {_WIDE} order by contact_id, as_of"
-    )
+    if features is None:
+        context.engine.run(f"create or replace temp table {_WIDE} as {_joined(pairs, sources, found)}")
+        kept = _varying(context.engine, found)
+        columns = ", ".join(["contact_id", "as_of", *(quoted(feature.name) for feature in kept)])
+        context.engine.run(
+            f"create or replace temp table {quoted(into)} as select {columns} from {_WIDE} "
+            "order by contact_id, as_of"
+        )
+    else:
+        kept = tuple(features)
+        context.engine.run(
+            f"create or replace temp table {quoted(into)} as {_joined(pairs, sources, kept)} "
+            "order by p.contact_id, p.as_of"
+        )
     for table in (_WIDE, behaviour_features.EVENTS, *(table for table, _ in sources)):
         context.engine.run(f"drop table if exists {table}")
     return kept
-
-
-def _column(feature: Feature, computed: Collection[str]) -> str:
-    if feature.name in computed:
-        return quoted(feature.name)
-    return f"cast(null as {SQL_TYPES[feature.kind]}) as {quoted(feature.name)}"
 
 
 def left_out(context: Context, pairs: str) -> tuple[str, ...]:
@@ -64,20 +65,24 @@ def _of_properties(features: Sequence[Feature] | None) -> list[Feature] | None:
     return None if features is None else [feature for feature in features if feature.property is not None]
 
 
-def _join(engine: Engine, pairs: str, sources: Sequence[tuple[str, list[Computed]]], into: str) -> None:
-    joins, columns = [], ["p.contact_id", "p.as_of"]
+def _joined(pairs: str, sources: Sequence[tuple[str, list[Computed]]], features: Sequence[Feature]) -> str:
+    """SQL: these features of all sources in one table. Each is named as rarely as can be: for a few contacts an
+    engine takes longer to plan this than to carry it out."""
+    joins: list[str] = []
+    place: dict[str, str] = {}
     for number, (table, computed) in enumerate(sources):
         if computed:
-            alias = f"s{number}"
+            alias, rows = f"s{number}", table
+            if table == property_features.VALUES:
+                rows = f"(select contact_id, as_of, {select_list(computed)} from {table})"
             joins.append(
-                f"left join (select contact_id, as_of, {select_list(computed)} from {table}) {alias} "
-                f"on {alias}.contact_id = p.contact_id and {alias}.as_of = p.as_of"
+                f"left join {rows} {alias} on {alias}.contact_id = p.contact_id and {alias}.as_of = p.as_of"
             )
-            columns.extend(f"{alias}.{quoted(one.feature.name)}" for one in computed)
-    engine.run(
-        f"create or replace temp table {into} as select {', '.join(columns)} "
-        f"from {quoted(pairs)} p {' '.join(joins)}"
-    )
+            place |= {one.feature.name: f"{alias}.{quoted(one.feature.name)}" for one in computed}
+    columns = [
+        place.get(one.name) or f"cast(null as {SQL_TYPES[one.kind]}) as {quoted(one.name)}" for one in features
+    ]
+    return f"select {', '.join(['p.contact_id', 'p.as_of', *columns])} from {quoted(pairs)} p {' '.join(joins)}"
 
 
 def _varying(engine: Engine, found: Sequence[Feature]) -> tuple[Feature, ...]:

@@ -103,7 +103,7 @@ class Computed:
 
 def whole_days(seconds: str) -> str:
     """SQL for whole days in some seconds."""
-    return f"floor(safe_div({seconds}, {DAY}.0e0))"
+    return f"floor(({seconds}) / {DAY}.0e0)"
 
 
 def select_list(computed: list[Computed]) -> str:

@@ -101,14 +101,14 @@ def rescored(
                 f"insert into store.{table} by name select *{_STORED.get(table, '')} from made"
             )
         ids = tables["contacts"]["contact_id"].to_pylist()[:: max(1, len(tables["contacts"]) // BATCH)][:BATCH]
-        engine = stage("rescore_excerpt", lambda: mirror.excerpt(ids, UNTIL), len(ids))
-        context = Context(engine, UNTIL, Goal(event="deal_won"))
+        excerpt = stage("rescore_excerpt", lambda: mirror.excerpt(ids, UNTIL), len(ids))
+        context = Context(excerpt.engine(), UNTIL, Goal(event="deal_won"))
         for predictor in PREDICTORS:
             model = models[predictor.name]
             stage(
                 f"rescore_{predictor.name}", lambda one=predictor, fit=model: one.score(context, fit, OWN), BATCH
             )
-        engine.connection.close()
+        excerpt.close()
     batch = sum(report[name]["seconds"] for name in report if name.startswith("rescore_"))
     whole = sum(report[f"{predictor.name}_score"]["seconds"] for predictor in PREDICTORS)
     report["rescoring_a_batch"] = {"contacts": BATCH, "of_scoring_everyone": round(batch / whole, 3)}

@@ -80,18 +80,17 @@ def test_every_value_equals_that_of_a_scoring_of_everyone(mirror: Mirror, models
     live = [row[0] for row in mirror.connection.execute(mirror.live_contacts_sql + " order by 1").fetchall()]
     parts = []
     for start in range(0, len(live), 120):
-        engine = mirror.excerpt(live[start : start + 120], AS_OF)
-        parts.append(values(engine, models, OWN))
-        engine.connection.close()
+        with mirror.excerpt(live[start : start + 120], AS_OF) as excerpt:
+            parts.append(values(excerpt.engine(), models, OWN))
     assert pa.concat_tables(parts).sort_by("contact_id").to_pylist() == whole.to_pylist()
 
 
 def test_an_excerpt_holds_no_more_than_it_must_and_disturbs_nothing(mirror: Mirror) -> None:
     contacts = "select count(*) as n from contacts"
     one = mirror.connection.execute("select min(contact_id) from store.events").fetchall()[0][0]
-    engine = mirror.excerpt([one], AS_OF)
-    around, events = engine.fetch(contacts)["n"][0].as_py(), engine.fetch("select contact_id from events")
-    engine.connection.close()
+    with mirror.excerpt([one], AS_OF) as excerpt:
+        engine = excerpt.engine()
+        around, events = engine.fetch(contacts)["n"][0].as_py(), engine.fetch("select contact_id from events")
     assert 1 <= around < 60
     assert one in events["contact_id"].to_pylist()
     assert mirror.engine().fetch(contacts)["n"][0].as_py() == 700

@@ -61,9 +61,10 @@ def test_a_filter_by_list_holds_for_who_changed(
 def test_an_excerpt_has_every_canonical_table(account: Portal) -> None:
     with account.running() as run:
         one = account.open_leads()[0]
-        engine = run.mirror.excerpt([one], run.as_of)
-        stored = engine.fetch(
-            "select table_name from duckdb_tables() where temporary and schema_name = 'main'"
-        )["table_name"].to_pylist()  # fmt: skip
-        engine.connection.close()
-    assert set(TABLES) <= set(stored)
+        with run.mirror.excerpt([one], run.as_of) as excerpt:
+            engine = excerpt.engine()
+            stored = engine.fetch(
+                "select table_name from duckdb_tables() where database_name = current_database()"
+            )
+            names = stored["table_name"].to_pylist()
+    assert set(TABLES) <= set(names)
