@@ -101,12 +101,8 @@ def _said_by_property(engine: Engine, consent: Consent) -> str:
     stance = found(engine, consent.property, "[consent] profiling_property")
     value = f"c.{quoted(stance.column)}"
     # An objection that is spelt another way than it stands would be overheard in silence.
-    for key, values in (("denied_values", consent.denied), ("granted_values", consent.granted)):
-        if alien := [one for one in values if not _can_hold(stance.sql_type, one)]:
-            raise UsageError(
-                f"[consent] {key} has {alien[0]!r}, which can never stand in {consent.property!r}: it holds "
-                f"{_HELD[stance.sql_type]}. Write the values as the platform stores them."
-            )
+    _refuse_alien(stance, consent.denied, "[consent] denied_values")
+    _refuse_alien(stance, consent.granted, "[consent] granted_values")
     # Denied wins where a value stands in both lists.
     return f"""
         select c.contact_id, case when {_one_of(value, stance.sql_type, consent.denied)} then 'denied'
@@ -172,7 +168,11 @@ def at_instants(engine: Engine, chosen: Filter, pairs: str, into: str) -> None:
 
 
 def _stances(engine: Engine, chosen: Filter) -> dict[str, Stance]:
-    return {name: _stance(engine, name) for name in chosen.fields if name != LIST}
+    stances = {name: _stance(engine, name) for name in chosen.fields if name != LIST}
+    for name, stance in stances.items():
+        # of `include` it leaves everyone out, which shows; of `exclude` it lets everyone in
+        _refuse_alien(stance, chosen.exclude.get(name, ()), "A filter ([exclude], [write.exclude])")
+    return stances
 
 
 def _on(lists: Sequence[str]) -> str:
@@ -237,6 +237,16 @@ _HELD = {
     **dict.fromkeys(("DOUBLE", "BIGINT", "INTEGER"), "numbers"),
     "BOOLEAN": "true or false",
 }
+
+
+def _refuse_alien(stance: Stance, values: Sequence[str], where: str) -> None:
+    """Raises UsageError, naming `where`, for a value that the field can never hold: it would match nobody, in
+    silence."""
+    if alien := [one for one in values if not _can_hold(stance.sql_type, one)]:
+        raise UsageError(
+            f"{where} has {alien[0]!r}, which can never stand in {stance.name!r}: it holds "
+            f"{_HELD[stance.sql_type]}. Write the values as the platform stores them."
+        )
 
 
 def _can_hold(sql_type: str, text: str) -> bool:
