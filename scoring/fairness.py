@@ -79,7 +79,8 @@ def _values(context: Context, source: Source, contact_id: pa.Array) -> pa.Array 
     many = context.engine.fetch(f"select count(distinct {text}) as n {rows}")["n"][0].as_py()
     if many < 2:
         return None
-    told = text
+    # whole numbers as people write them, and as the labels of options name them
+    told = f"regexp_replace({text}, '[.]0$', '')" if source.type == "number" else text
     if source.type == "number" and many > MOST_GROUPS:
         told = f"case when {column} is not null then {_banded(context, column, rows)} end"
     options = "".join(f" when {literal(value)} then {literal(label)}" for value, label in source.options)
