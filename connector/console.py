@@ -139,6 +139,8 @@ def erased(result: Mapping[str, Any]) -> None:
     rows = sum(result["removed"].values())
     proof = result["proof"]
     say(f"Erased: {result['cleared']:,} values cleared on the platform, {rows:,} rows removed here.")
+    if result["companies_off"]:
+        problem("Left on the platform", result["companies_off"])
     for path, count in result["files"]["rows_removed"].items():
         say(f"  {count:,} rows taken out of {path}.")
     for path in result["files"]["deleted"]:

@@ -66,7 +66,8 @@ class Stance:
 
 
 def objectors(engine: Engine, consent: Consent) -> str:
-    """SQL of the `contact_id`s that must be neither scored nor trained on."""
+    """SQL of the `contact_id`s that must be neither scored nor trained on. Raises UsageError for a property that
+    is not there, or whose type can never hold a value that is said to deny or to grant."""
     people = "select contact_id, min(person_id) as person_id from identities group by contact_id"
     return f"""
         with people as ({people}),
@@ -99,6 +100,9 @@ def _said_by_property(engine: Engine, consent: Consent) -> str:
         return "select contact_id, status from stances where false"
     stance = found(engine, consent.property, "[consent] profiling_property")
     value = f"c.{quoted(stance.column)}"
+    # An objection that is spelt another way than it stands would be overheard in silence.
+    _refuse_alien(stance, consent.denied, "[consent] denied_values")
+    _refuse_alien(stance, consent.granted, "[consent] granted_values")
     # Denied wins where a value stands in both lists.
     return f"""
         select c.contact_id, case when {_one_of(value, stance.sql_type, consent.denied)} then 'denied'
@@ -164,7 +168,11 @@ def at_instants(engine: Engine, chosen: Filter, pairs: str, into: str) -> None:
 
 
 def _stances(engine: Engine, chosen: Filter) -> dict[str, Stance]:
-    return {name: _stance(engine, name) for name in chosen.fields if name != LIST}
+    stances = {name: _stance(engine, name) for name in chosen.fields if name != LIST}
+    for name, stance in stances.items():
+        # of `include` it leaves everyone out, which shows; of `exclude` it lets everyone in
+        _refuse_alien(stance, chosen.exclude.get(name, ()), "A filter ([exclude], [write.exclude])")
+    return stances
 
 
 def _on(lists: Sequence[str]) -> str:
@@ -223,6 +231,29 @@ def _one_of(value: str, sql_type: str, values: Sequence[str], *, text: bool = Fa
     members = f"concat(';', lower(trim(cast({value} as varchar))), ';')"
     either = " or ".join(f"instr({members}, {literal(f';{one.strip().lower()};')}) > 0" for one in values)
     return f"({value} is not null and ({either}))"
+
+
+_HELD = {
+    **dict.fromkeys(("DOUBLE", "BIGINT", "INTEGER"), "numbers"),
+    "BOOLEAN": "true or false",
+}
+
+
+def _refuse_alien(stance: Stance, values: Sequence[str], where: str) -> None:
+    """Raises UsageError, naming `where`, for a value that the field can never hold: it would match nobody, in
+    silence."""
+    if alien := [one for one in values if not _can_hold(stance.sql_type, one)]:
+        raise UsageError(
+            f"{where} has {alien[0]!r}, which can never stand in {stance.name!r}: it holds "
+            f"{_HELD[stance.sql_type]}. Write the values as the platform stores them."
+        )
+
+
+def _can_hold(sql_type: str, text: str) -> bool:
+    """Whether a column of this type may have such a value; any text may stand in a text."""
+    if sql_type == "BOOLEAN":
+        return text.strip().lower() in ("true", "false")
+    return _HELD.get(sql_type) is None or _is_number(text)
 
 
 def _is_number(text: str) -> bool:

@@ -10,7 +10,8 @@ differently, so that the same text runs on DuckDB and, as temporary functions, o
 - `stable_bucket(text, n)`: 0..n-1 from the text's MD5, equal on every engine and for ever
 
 Rules that keep results equal on both engines: aggregates as `sum(case when …)`, no `max_by`, no bare `/`
-but by a floating constant, floating literals as `86400.0e0`, `row_number()` with a full ordering for 'latest as of'.
+but by a floating constant, floating literals as `86400.0e0`, `row_number()` with a full ordering for 'latest as
+of'.
 """
 
 from collections.abc import Mapping

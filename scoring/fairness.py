@@ -7,6 +7,7 @@ people it had not seen.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,8 @@ def _values(context: Context, source: Source, contact_id: pa.Array) -> pa.Array 
     many = context.engine.fetch(f"select count(distinct {text}) as n {rows}")["n"][0].as_py()
     if many < 2:
         return None
-    told = text
+    # whole numbers as people write them, and as the labels of options name them
+    told = f"regexp_replace({text}, '[.]0$', '')" if source.type == "number" else text
     if source.type == "number" and many > MOST_GROUPS:
         told = f"case when {column} is not null then {_banded(context, column, rows)} end"
     options = "".join(f" when {literal(value)} then {literal(label)}" for value, label in source.options)
@@ -100,7 +102,8 @@ def _banded(context: Context, column: str, rows: str) -> str:
 
 def _groups(values: pa.Array, unseen: Unseen) -> list[tuple[str, Flags]]:
     """Groups of enough people, the largest first, then the others together and those of whom it is not known."""
-    texts = np.array([_UNKNOWN if value is None else value for value in values.to_pylist()], dtype=object)
+    told = [_UNKNOWN if value is None else value for value in values.to_pylist()]
+    texts = np.array(_one_spelling(told), dtype=object)
     sizes = {name: len(np.unique(unseen.people[texts == name])) for name in np.unique(texts)}
     ranked = sorted((name for name in sizes if name != _UNKNOWN), key=lambda name: (-sizes[name], name))
     kept = [name for name in ranked if sizes[name] >= FEWEST][:MOST_GROUPS]
@@ -108,6 +111,16 @@ def _groups(values: pa.Array, unseen: Unseen) -> list[tuple[str, Flags]]:
     out.append((_POOLED, np.isin(texts, [name for name in ranked if name not in kept])))
     out.append((_UNKNOWN, texts == _UNKNOWN))
     return [(name, rows) for name, rows in out if len(np.unique(unseen.people[rows])) >= FEWEST]
+
+
+def _one_spelling(texts: list[str]) -> list[str]:
+    """Values that differ in their case alone are one group, under the commonest spelling."""
+    counts = Counter(texts)
+    chosen: dict[str, str] = {}
+    for text in sorted(counts, key=lambda one: (-counts[one], one)):
+        chosen.setdefault(text.casefold(), text)
+    told = {text: chosen[text.casefold()] for text in counts}
+    return [told[text] for text in texts]
 
 
 def _figures(name: str, rows: Flags, unseen: Unseen, seed: int) -> dict[str, Any]:

@@ -162,10 +162,7 @@ def _print_runs(result: Mapping[str, Any], *, audit: bool) -> None:
     console.console.print(table)
     for plan in result["plans"]:
         if plan["status"] == "open":
-            console.say(
-                f"Plan {plan['plan']} awaits approval: {plan['contacts']:,} contacts, {plan['value_count']:,} "
-                f"values (run {plan['run_id']})."
-            )
+            console.say(f"Plan {plan['plan']} awaits approval: {_size(plan)} (run {plan['run_id']}).")
 
 
 def _print_entries(result: Mapping[str, Any]) -> None:
@@ -193,7 +190,13 @@ def _headline(result: Mapping[str, Any]) -> str:
             f"{counts['failed']:,} failed, {counts['gone']:,} gone{of_companies}.{undone}"
         )
     state = {"open": "awaits approval", "done": "was carried out", "void": "no longer holds"}[result["status"]]
-    return f"Plan {result['plan']} {state}: {result['contacts']:,} contacts, {result['value_count']:,} values."
+    return f"Plan {result['plan']} {state}: {_size(result)}."
+
+
+def _size(plan: Mapping[str, Any]) -> str:
+    """What a plan is of, in words."""
+    of = f"{plan['companies']:,} companies" if plan["companies"] else f"{plan['contacts']:,} contacts"
+    return f"{of}, {plan['value_count']:,} values"
 
 
 def _print_rollback(result: Mapping[str, Any]) -> None:

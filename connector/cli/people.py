@@ -54,7 +54,8 @@ def erase(
     """Take one person out of everything for good, and prove it. Cannot be undone.
 
     Clears our properties on the platform, removes the person from the state folder, keeps only a keyed hash, so
-    that no later pull brings the person back, and searches what is left. Exit 1 if a trace is found.
+    that no later pull brings the person back, and searches what is left. Exit 1 if a trace is found, 4 if
+    companies that name the person could not be cleared.
 
     Examples:
 

@@ -10,19 +10,20 @@ from typing import Any
 import pyarrow as pa
 
 from connector.errors import BadCredentials, FixSetup
-from connector.jobs.barred import barred
+from connector.jobs.barred import NAMEABLE, find_nameable
 from connector.jobs.discipline import REASON
 from connector.jobs.install import conflict
 from connector.jobs.run import Run, Task
 from connector.jobs.score import Scored
 from connector.jobs.sending import Pushed, send
 from connector.jobs.spread import spread
-from connector.mirror.sql import count, registered
+from connector.mirror.sql import count
 from connector.mirror.views import texts
 from scoring.companies import NAMED, company_scores
 from scoring.engine import literal, quoted
 from scoring.holdout import HOLDOUT
 
+SHADOWED = "Shadow mode writes nothing on companies."
 _DESIRED, _PLANNED = "company_desired", "company_planned"
 #: SQL: how many contacts reasons speak of.
 _NUMBER = "regexp_extract({}, '^[0-9]+')"
@@ -36,21 +37,57 @@ def push_companies(
     dry_run: bool = False,
     limit: int | None = None,
     resume: bool = False,
+    max_changes: int | None = None,
 ) -> dict[str, Any]:
     """Write what differs on companies, after the contacts; JSON: `Pushed`, and `off`: why nothing is written, or
     null. `passed` are names of properties whose predictor passed its gate. Expects the arms of this run
-    (`withhold`); `limit` and `resume` as in `PushOptions`. `known`: how many companies the account has."""
-    pushed = Pushed()
+    (`withhold`); `limit`, `resume` and `max_changes` as in `PushOptions`. `known`: how many companies the account
+    has."""
     off = _off(run)
-    if off is None:
-        _plan(run, scored, passed, pushed, resume=resume)
-        pushed.left = _keep_best(run, limit)
-        planned = _companies(run, _PLANNED)
-        if dry_run:
-            pushed.changed, pushed.values = planned, count(run.mirror.connection, _PLANNED)
-        elif planned:
-            off = _write(run, scored, pushed)
+    if off is None and not run.settings.shadowed:
+        pushed, off = plan_companies(run, scored, passed, limit=limit, resume=resume, max_changes=max_changes)
+    elif off is None:
+        pushed, off = _plan_removals(run), SHADOWED
+    else:
+        return {**Pushed().to_json(), "off": off, "known": _known(run)}
+    planned = _companies(run, _PLANNED)
+    if dry_run:
+        pushed.changed, pushed.values = planned, count(run.mirror.connection, _PLANNED)
+    elif planned:
+        off = _write(run, scored, pushed, install=not run.settings.shadowed) or off
     return {**pushed.to_json(), "off": off, "known": _known(run)}
+
+
+def take_names_away(run: Run) -> dict[str, Any]:
+    """Clear the companies whose reasons name somebody who may not be named, whatever else is refused or awaits
+    approval; JSON as `push_companies`. Who was held out before counts, not whom this run would draw."""
+    pushed, off = Pushed(), _off(run)
+    if off is None:
+        pushed = _plan_removals(run)
+        off = _write(run, None, pushed, install=False) if _companies(run, _PLANNED) else None
+    return {**pushed.to_json(), "off": off, "known": _known(run)}
+
+
+def plan_of_companies(
+    run: Run,
+    scored: Scored,
+    passed: list[str],
+    *,
+    limit: int | None = None,
+    resume: bool = False,
+    max_changes: int | None = None,
+) -> tuple[dict[str, Any], pa.Table | None]:
+    """What a person has to approve, as rows for the ledger; None where there is nothing. Names of who may not be
+    named go at once: of them JSON as `push_companies`."""
+    removed = take_names_away(run)
+    if removed["off"] or run.settings.shadowed:
+        return {**removed, "off": removed["off"] or SHADOWED}, None
+    pushed, off = plan_companies(run, scored, passed, limit=limit, resume=resume, max_changes=max_changes)
+    rows = _rows(run, scored)
+    if rows.num_rows:
+        off = _unwritable(run) or off
+    told = {**removed, **{name: getattr(pushed, name) for name in ("unchanged", "held", "left")}, "off": off}
+    return told, rows if rows.num_rows and off is None else None
 
 
 def awaiting(run: Run) -> dict[str, Any]:
@@ -64,18 +101,14 @@ def counting(run: Run, task: Task, held_out: str) -> str:
     was computed last. `held_out` is a query of the contacts in the task's holdout."""
     names = task.names(run.settings.prefix)
     probability, score = names["leadlight_probability"], names["leadlight_score"]
-    given = pa.table({"contact_id": pa.array(sorted(barred(run)), pa.string())})
-    with registered(run.mirror.connection, "_not_counted", given):
-        run.mirror.connection.execute("create or replace temp table not_counted as select * from _not_counted")
+    find_nameable(run, held_out)
     return f"""
         select company_id, contact_id, try_cast(parsed.{quoted(probability)} as double) as probability,
                try_cast(parsed.{quoted(score)} as double) as score
         from (select contact_id, from_json("values", {texts([probability, score])}) as parsed
               from store.predictions)
              join store.contacts using (contact_id)
-        where deleted_at is null and merged_into is null
-          and contact_id not in (select contact_id from not_counted)
-          and contact_id not in ({held_out})
+        where contact_id in (select contact_id from {NAMEABLE})
     """
 
 
@@ -85,11 +118,9 @@ def named_in(text: str) -> str:
 
 
 def _off(run: Run) -> str | None:
-    """Why companies have no score here; None where they have one."""
+    """Why companies hold no score here; None where they may."""
     if "company" not in run.platform.objects:
         return "Results of files are of contacts; `leadlight report` shows the likeliest companies."
-    if run.settings.shadowed:
-        return "Shadow mode writes nothing on companies."
     if not _known(run):
         return "No companies are known: the account has none, or they can't be read (streams_off)."
     return None
@@ -105,20 +136,56 @@ def _task(run: Run) -> Task:
     return next(task for task in run.tasks() if task.predictor.name == "lead_score")
 
 
-def _plan(run: Run, scored: Scored, passed: list[str], pushed: Pushed, *, resume: bool) -> None:
-    """Fill the temporary table of what is to be written. Where the lead score is refused, nothing but what names a
-    contact that may hold no value any more, which goes."""
-    task, connection = _task(run), run.mirror.connection
-    score, reasons = (entry.name for entry in run.properties("company"))
+def _names(run: Run) -> tuple[str, str]:
+    """Of score and reasons on the record, in shadow mode too."""
+    score, reasons = (entry.name for entry in run.company_properties())
+    return score, reasons
+
+
+def plan_companies(
+    run: Run,
+    scored: Scored,
+    passed: list[str],
+    *,
+    limit: int | None = None,
+    resume: bool = False,
+    max_changes: int | None = None,
+) -> tuple[Pushed, str | None]:
+    """Fill the temporary table of what is to be written; what is not, and why nothing is for a cap. Where the lead
+    score is refused, nothing but what names a contact that may not be named, which goes."""
+    pushed, task = Pushed(), _task(run)
     held_out = (
         f"select contact_id from arms where goal = {literal(task.goal.name)} "
         f"and predictor = {literal(task.predictor.name)} and arm = {literal(HOLDOUT)}"
     )
     counted = counting(run, task, held_out)
+    good = task.names(run.settings.prefix)["leadlight_score"] in passed
+    _desire(run, company_scores(counted) if good else None)
+    if not resume:
+        pushed.held = _leave_held(run, scored, task)
+    _leave_small_moves(run, *_names(run))
+    stays = f"value is not null and company_id not in (select company_id from {_PLANNED})"
+    pushed.unchanged = max(0, _companies(run, f"{_DESIRED} where {stays}") - pushed.held)
+    off = _capped(run, max_changes, limit)
+    pushed.left = _keep_best(run, limit)
+    return pushed, off
+
+
+def _plan_removals(run: Run) -> Pushed:
+    """Fill the same table with nothing but what names a contact that may not be named, which goes."""
+    find_nameable(run)
+    _desire(run, None)
+    return Pushed(left=_keep_best(run, None))
+
+
+def _desire(run: Run, scores: str | None) -> None:
+    """Fill the temporary tables of what should stand on companies and what of it differs: by a query of scores;
+    None: those alone lose their values whose reasons name a contact that NAMEABLE lacks."""
+    score, reasons = _names(run)
     path = literal(f'$."{reasons}"')
     standing = named_in(f"json_extract_string(ours, {path})")
-    good = task.names(run.settings.prefix)["leadlight_score"] in passed
-    connection.execute(
+    scored = "select null::varchar as company_id, null as score, null as reasons" if scores is None else scores
+    run.mirror.connection.execute(
         f"""create or replace temp table {_DESIRED} as
             with live as (
                 select company_id, {standing} as named from store.companies
@@ -126,26 +193,34 @@ def _plan(run: Run, scored: Scored, passed: list[str], pushed: Pushed, *, resume
             ),
             musts as (
                 select company_id from (select company_id, unnest(named) as contact_id from live)
-                where contact_id not in (
-                    select contact_id from store.contacts where deleted_at is null and merged_into is null
-                        and contact_id not in (select contact_id from not_counted)
-                        and contact_id not in ({held_out}))
+                where contact_id not in (select contact_id from {NAMEABLE})
             ),
-            scored as (select * from ({company_scores(counted)}) where {"true" if good else "false"}),
+            scored as ({scored}),
             wide as (
                 select company_id, company_id in (from musts) as must, scored.score, scored.reasons
                 from live left join scored using (company_id)
-                where {"true" if good else "company_id in (from musts)"}
+                where {"company_id in (from musts)" if scores is None else "true"}
             )
             select company_id, {literal(score)} as property, cast(score as varchar) as value, must from wide
             union all select company_id, {literal(reasons)}, reasons, must from wide"""
     )
     run.mirror.ledger.of("company").differences(_DESIRED, into=_PLANNED)
-    if not resume:
-        pushed.held = _leave_held(run, scored, task)
-    _leave_small_moves(run, score, reasons)
-    stays = f"value is not null and company_id not in (select company_id from {_PLANNED})"
-    pushed.unchanged = max(0, _companies(run, f"{_DESIRED} where {stays}") - pushed.held)
+
+
+def _capped(run: Run, max_changes: int | None, limit: int | None) -> str | None:
+    """Take out everything where more companies would change (of the first `limit`) than `max_changes` allows, and
+    say so; those that name somebody who may not be named are neither counted nor taken out."""
+    cap = run.settings.max_changes if max_changes is None else max_changes
+    beyond = f"company_id not in (select company_id from {_DESIRED} where must)"
+    companies = _companies(run, f"{_PLANNED} where {beyond}")
+    companies = companies if limit is None else min(companies, limit)
+    if cap is None or companies <= cap:
+        return None
+    run.mirror.connection.execute(f"delete from {_PLANNED} where {beyond}")
+    return (
+        f"{companies:,} companies would change, the cap (max_changes) is {cap:,}: their scores were left as they "
+        "are. Raise the cap for one run (--max-changes) or in leadlight.toml."
+    )
 
 
 def _leave_held(run: Run, scored: Scored, task: Task) -> int:
@@ -184,7 +259,7 @@ def _leave_small_moves(run: Run, score: str, reasons: str) -> None:
 def _keep_best(run: Run, limit: int | None) -> int:
     """Leave what today's calls or the user's limit do not allow for the next run: first come companies that name
     somebody who may not be named, then those that are cleared, then the likeliest; how many are left."""
-    score = literal(run.properties("company")[0].name)
+    score = literal(_names(run)[0])
     run.mirror.connection.execute(
         f"""create or replace temp table company_worth as
             select company_id,
@@ -202,22 +277,36 @@ def _keep_best(run: Run, limit: int | None) -> int:
     return planned - min(planned, room)
 
 
-def _write(run: Run, scored: Scored, pushed: Pushed) -> str | None:
-    """Send what is planned; why that was not possible, or None."""
+def _rows(run: Run, scored: Scored | None) -> pa.Table:
+    """What is planned, as rows for the ledger, in order of worth."""
     task = _task(run)
-    model = scored.trained.models.get(task.key)
-    rows = run.mirror.connection.sql(
+    model = None if scored is None else scored.trained.models.get(task.key)
+    return run.mirror.connection.sql(
         f"""select company_id, property, value_before, value as value_after, {literal(task.key)} as predictor,
                    {"null" if model is None else literal(model.version)}::varchar as model, {REASON} as reason
             from {_PLANNED} join company_worth using (company_id) order by place, property"""
     ).to_arrow_table()
-    ledger = run.mirror.ledger.of("company")
+
+
+def _unwritable(run: Run) -> str | None:
+    """What of the set-up keeps companies from being written, as far as can be told before; else None."""
     try:
-        wanted = run.properties("company")
-        for plan in run.platform.install(wanted, dry_run=True):
-            if plan.action == "conflict":
-                return conflict(plan)
-        run.platform.install(wanted, dry_run=False)
+        plans = run.platform.install(run.company_properties(), dry_run=True)
+    except BadCredentials:
+        raise
+    except FixSetup as problem:
+        return f"Companies were not written: {problem}"
+    return next((conflict(plan) for plan in plans if plan.action == "conflict"), None)
+
+
+def _write(run: Run, scored: Scored | None, pushed: Pushed, *, install: bool) -> str | None:
+    """Send what is planned; why that was not possible, or None. `install`: fields that are missing are made."""
+    rows, ledger = _rows(run, scored), run.mirror.ledger.of("company")
+    if (why := _unwritable(run)) is not None:
+        return why
+    try:
+        if install:
+            run.platform.install(run.company_properties(), dry_run=False)
         start = ledger.next_place(run.id)
         ledger.plan_writes(run.id, rows)
         send(run, pushed, "Writing companies", start, "company")

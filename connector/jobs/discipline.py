@@ -5,6 +5,7 @@ All of it works on the temporary table `planned` (contact_id, property, value, v
 
 from typing import Any
 
+from connector.jobs.objections import OBJECTING
 from connector.jobs.run import Run, Task
 from connector.jobs.score import Scored
 from scoring.engine import literal, quoted
@@ -17,6 +18,9 @@ ADVICE = (
 #: SQL: why a value is written, for the ledger.
 REASON = """case when value_before is null then 'first value' when value is null then 'no longer has one'
                  else 'changed' end"""
+
+#: SQL: of contacts that do not object.
+_FREE = f"contact_id not in (select contact_id from {OBJECTING})"
 
 
 def leave_held(run: Run, scored: Scored) -> int:
@@ -128,9 +132,10 @@ def caps(run: Run, max_changes: int | None, max_grade_moves: float | None) -> di
     """What this run would change, beside its caps; `exceeded` says in words which it is over.
 
     Grade moves are a share of the contacts that hold a grade now; who gets a first one has not moved, who
-    loses it has. What today's calls do not allow counts too: spread over days it would pass a day at a time.
+    loses it has. What today's calls do not allow counts too: spread over days it would pass a day at a time. Who
+    objects to profiling does not count: what stands there is taken away whatever a cap says.
     """
-    contacts = _number(run, "select count(distinct contact_id) from planned")
+    contacts = _number(run, f"select count(distinct contact_id) from planned where {_FREE}")
     cap = max_changes if max_changes is not None else run.settings.max_changes
     exceeded = []
     if cap is not None and contacts > cap:
@@ -152,9 +157,10 @@ def caps(run: Run, max_changes: int | None, max_grade_moves: float | None) -> di
 def _grade_moves(run: Run, task: Task, cap: float) -> dict[str, Any]:
     grade = task.names(run.prefix)["leadlight_grade"]
     moved = _number(
-        run, f"select count(*) from planned where property = {literal(grade)} and value_before is not null"
+        run,
+        f"select count(*) from planned where property = {literal(grade)} and value_before is not null and {_FREE}",
     )
-    among = graded(run, grade)
+    among = graded(run, grade, _FREE)
     return {"moved": moved, "graded": among, "share": round(moved / among, 4) if among else 0.0, "cap": cap}
 
 

@@ -9,20 +9,20 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from connector import inbox
-from connector.errors import BadSetting, PlatformDown
+from connector.errors import BadCredentials, BadSetting, FixSetup, PlatformDown
 from connector.jobs import outside, traces
 from connector.jobs.companies import named_in
 from connector.jobs.erasure import remove
 from connector.jobs.people import Person, find
 from connector.jobs.run import Run
-from connector.jobs.sending import recover
+from connector.jobs.sending import give_up, recover
 from connector.mirror.ledger import Ledger
 from connector.mirror.schema import FILE
 from connector.platform import Write
@@ -63,7 +63,9 @@ def prepare(run: Run, contact: str | None, email: str | None = None) -> Erasure:
 
 
 def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
-    """The JSON of `leadlight erase`; `proof.traces` is empty when nothing is left. Holds no id and no address.
+    """The JSON of `leadlight erase`; `proof.traces` is empty when nothing is left. Holds no id and no address of
+    the person. `companies_off`: why companies whose reasons name the person were not cleared on the platform, or
+    null; `companies_left`: their ids. Everything else is erased all the same.
 
     Raises PlatformDown when the platform did not take the cleared values: then the mirror is as before.
     """
@@ -72,6 +74,7 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     _begin(run.folder, person)
     run.progress("Clearing values on the platform", 0, None)
     cleared = _clear(run, person)
+    companies, off = _clear_companies(run, person)
     run.progress("Taking the person out of the mirror", 0, None)
     removed = remove(run, person)
     taken = outside.take_out(run.folder, person)
@@ -89,7 +92,9 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     return {
         "run_id": run.id,
         **erasure.to_json(),
-        "cleared": cleared,
+        "cleared": cleared + companies.values,
+        "companies_off": off,
+        "companies_left": companies.left,
         "removed": removed,
         "models_removed": models,
         "files": {"rows_removed": taken.rows, "deleted": taken.deleted},
@@ -119,13 +124,38 @@ def _was_erased(run: Run, contact: str | None, email: str | None) -> bool:
     return known.has_contact(contact) if contact is not None else known.has_address(email or "")
 
 
+@dataclass
+class _Companies:
+    """Values that were cleared on companies, and companies on which they still stand."""
+
+    values: int = 0
+    left: list[str] = field(default_factory=list)
+
+
 def _clear(run: Run, person: Person) -> int:
-    """Clear our properties on the platform, through the ledger: of the contacts, and of companies whose reasons
-    name one (the next sync works these out again); how many values. What is gone holds none."""
-    of_contacts = [entry.name for entry in run.all_properties()]
-    of_companies = [entry.name for entry in run.company_properties()]
-    cleared = _clear_records(run, run.mirror.ledger, person.contact_ids, of_contacts)
-    return cleared + _clear_records(run, run.mirror.ledger.of("company"), _naming(run, person), of_companies)
+    """Clear our properties of the contacts on the platform, through the ledger; how many values. What is gone
+    holds none."""
+    names = [entry.name for entry in run.all_properties()]
+    return _clear_records(run, run.mirror.ledger, person.contact_ids, names)
+
+
+def _clear_companies(run: Run, person: Person) -> tuple[_Companies, str | None]:
+    """The same of companies whose reasons name the person (the next sync works these out again); why that was not
+    possible, or None."""
+    ledger, naming = run.mirror.ledger.of("company"), _naming(run, person)
+    names = [entry.name for entry in run.company_properties()]
+    try:
+        return _Companies(_clear_records(run, ledger, naming, names)), None
+    except BadCredentials:
+        raise
+    except FixSetup as problem:
+        give_up(ledger, run.id, problem)
+        off = (
+            f"{len(naming):,} companies on the platform still name the person in their reasons, and could not be "
+            f"cleared: {problem} Grant it and run `leadlight sync`, which clears them; or clear "
+            f"{' and '.join(names)} of them by hand."
+        )
+        return _Companies(left=naming), off
 
 
 def _naming(run: Run, person: Person) -> list[str]:

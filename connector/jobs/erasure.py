@@ -8,10 +8,9 @@ import duckdb
 from connector.jobs.people import Person, columns_by_table, of_contacts
 from connector.jobs.run import Run
 from connector.jobs.traces import as_reason, meant_in, pattern
+from connector.mirror.pages import ERASED
 from connector.mirror.sql import transaction
 from scoring.engine import literal, quoted
-
-ERASED = "erased"
 
 #: What a person did, without a contact's id: a row that names the address goes as a whole.
 _BY_ADDRESS = ("events", "rejects", "contact_addresses")

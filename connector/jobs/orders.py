@@ -171,6 +171,13 @@ def _erase(run: Run, params: Params, ask: Ask) -> Result:
     return erase(run, erasure)
 
 
+def _erase_exit(result: Result) -> int:
+    """1 where a trace is left here, 4 where something is left on the platform."""
+    if result.get("proof", {}).get("traces"):
+        return 1
+    return 4 if result.get("companies_off") else 0
+
+
 def _erase_who(run: Run, params: Params) -> Result:
     from connector.jobs.erase import prepare
 
@@ -338,7 +345,7 @@ JOBS: Mapping[str, Job] = {
     "erase": Job(
         _erase,
         _PERSON,
-        exit_code=lambda result: 1 if result.get("proof", {}).get("traces") else 0,
+        exit_code=_erase_exit,
         first=("erase-who", {}),
     ),
     "install": Job(_install, {"dry_run": bool}, exit_code=lambda result: 2 if result["conflicts"] else 0),

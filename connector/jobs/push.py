@@ -1,7 +1,7 @@
 """Push: write to the platform what changed, and only that."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from connector.errors import Refused
-from connector.jobs import discipline, outside
+from connector.jobs import discipline, objections, outside
 from connector.jobs.barred import barred
-from connector.jobs.companies import awaiting, push_companies
+from connector.jobs.companies import awaiting, plan_of_companies, push_companies, take_names_away
 from connector.jobs.install import ensure_installed
 from connector.jobs.preview import preview
 from connector.jobs.run import Run
@@ -46,11 +46,36 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     """Write the values of the predictors that passed their gates. Returns `pushed`, and what goes beside it.
 
     Raises Refused when every predictor that ran was refused, when a cap is met, or when a person has to approve
-    first: then nothing is written.
+    first: then nothing is written, but that who objects to profiling loses what stands, on companies too.
     """
+    if options.dry_run:
+        objections.find_objecting(run)
+        return _push(run, scored, options, Pushed())
+    taken = objections.take_away(run)
+    try:
+        return _push(run, scored, options, taken)
+    except Refused as refusal:
+        told = refusal.result.get("companies", {})
+        companies = take_names_away(run)
+        companies |= {name: companies[name] + told.get(name, 0) for name in _written(Pushed())}
+        if not taken.changed + companies["changed"]:
+            raise
+        raise Refused(
+            f"{refusal} All the same {taken.changed:,} contacts who object to profiling lost their values, and "
+            f"{companies['changed']:,} companies theirs, whose reasons named somebody who may not be named.",
+            {
+                **refusal.result,
+                "pushed": {**refusal.result["pushed"], **_written(taken)},
+                "companies": {**companies, "off": companies["off"] or told.get("off")},
+            },
+        ) from refusal
+
+
+def _push(run: Run, scored: Scored, options: PushOptions, taken: Pushed) -> dict[str, Any]:
+    """The same; `taken`: what was taken away already from who objects."""
     passed = passed_names(run, scored)
     plan = _plan(run, scored, passed, options)
-    pushed = Pushed(unchanged=plan.unchanged, held=plan.held, left=plan.left)
+    pushed = replace(taken, unchanged=plan.unchanged, held=plan.held, left=plan.left)
     result: dict[str, Any] = {"pushed": pushed.to_json()}
     if options.out is not None:
         write_table(options.out, plan.table().drop_columns(["worth"]))
@@ -62,27 +87,31 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
     result["budget"] = None if plan.spread is None else plan.spread.to_json()
     if result["caps"]["exceeded"]:
         raise Refused(" ".join([*result["caps"]["exceeded"], discipline.ADVICE]), _nothing(result, options))
+    chosen: dict[str, Any] = {"limit": options.limit, "resume": options.resume, "max_changes": options.max_changes}
     if options.dry_run:
-        result["companies"] = push_companies(
-            run, scored, passed, dry_run=True, limit=options.limit, resume=options.resume
-        )
+        result["companies"] = push_companies(run, scored, passed, dry_run=True, **chosen)
         return result
     if options.resume:
         # not before the caps: what is refused leaves the holds as they are
         run.mirror.rollbacks.release()
     if plan.contacts and run.settings.require_approval:
         _await_approval(run, plan, result)
+    if run.settings.require_approval:
+        result["companies"] = _await_companies(run, scored, passed, result, chosen)
     keep_arms(run)
     if plan.contacts:
         ensure_installed(run, _wanted(run, scored))
+        start = run.mirror.ledger.next_place(run.id)
         run.mirror.ledger.plan_writes(run.id, plan.table())
-        send(run, pushed)
-    if run.settings.require_approval:
-        result["companies"] = awaiting(run)
-    else:
-        result["companies"] = push_companies(run, scored, passed, limit=options.limit, resume=options.resume)
+        send(run, pushed, start=start)
+    if not run.settings.require_approval:
+        result["companies"] = push_companies(run, scored, passed, **chosen)
     forget_old(run)
     return {**result, "pushed": pushed.to_json()}
+
+
+def _written(pushed: Pushed) -> dict[str, int]:
+    return {name: getattr(pushed, name) for name in ("changed", "failed", "skipped", "values")}
 
 
 def _nothing(result: dict[str, Any], options: PushOptions) -> dict[str, Any]:
@@ -94,16 +123,32 @@ def _nothing(result: dict[str, Any], options: PushOptions) -> dict[str, Any]:
 
 def _await_approval(run: Run, plan: "_Plan", result: dict[str, Any]) -> None:
     name = run.mirror.plans.save(run.id, plan.table())
+    _await(
+        name,
+        f"{plan.contacts:,} contacts ({plan.values:,} values)",
+        {**result, "planned": {"contacts": plan.contacts, "values": plan.values}, "companies": awaiting(run)},
+    )
+
+
+def _await_companies(
+    run: Run, scored: Scored, passed: list[str], result: dict[str, Any], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where no contact changes, companies have a plan of their own; but that names of who may not be named go at
+    once. JSON as `push_companies`, where there is nothing to approve."""
+    companies, rows = plan_of_companies(run, scored, passed, **chosen)
+    if rows is not None:
+        name = run.mirror.plans.save(run.id, rows, "company")
+        planned = {"contacts": 0, "companies": len(rows["company_id"].unique()), "values": rows.num_rows}
+        text = f"{planned['companies']:,} companies ({planned['values']:,} values)"
+        _await(name, text, {**result, "planned": planned, "companies": companies})
+    return companies
+
+
+def _await(name: str, what: str, result: dict[str, Any]) -> None:
     raise Refused(
-        f"Approval is awaited (require_approval): plan {name} would change {plan.contacts:,} contacts "
-        f"({plan.values:,} values), nothing was written. Look at it with `leadlight runs {name}`, "
-        f"carry it out with `leadlight approve {name}`.",
-        {
-            **result,
-            "plan": name,
-            "planned": {"contacts": plan.contacts, "values": plan.values},
-            "companies": awaiting(run),
-        },
+        f"Approval is awaited (require_approval): plan {name} would change {what}, nothing was written. Look at "
+        f"it with `leadlight runs {name}`, carry it out with `leadlight approve {name}`.",
+        {**result, "plan": name},
     )
 
 

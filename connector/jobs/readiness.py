@@ -202,7 +202,13 @@ def _consent(run: Run, engine: DuckEngine, contacts: int, found: Readiness) -> N
         f"and get no send time; {objecting:,} object to profiling and are neither scored nor trained on. "
     )
     if not consent.opt_in:
-        found.checks.append(Check("consent", "ok", f"{text}Unknown counts as allowed."))
+        text += "Unknown counts as allowed."
+        if consent.denied and not objecting:
+            text += f" No contact's {consent.property!r} is {' or '.join(map(repr, consent.denied))}."
+            remedy = "If people object in other words there, name these too: [consent] denied_values."
+            found.checks.append(Check("consent", "warn", text, remedy))
+        else:
+            found.checks.append(Check("consent", "ok", text))
         return
     few = granted < FEW_CONTACTS
     remedy = "Name the property that holds it: [consent] profiling_property and granted_values." if few else ""

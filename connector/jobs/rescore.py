@@ -8,7 +8,7 @@ its change means for colleagues at the same company is for the next poll or sync
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from connector.jobs.eligibility import scoring_choices
 from connector.jobs.erase import erase_people
 from connector.jobs.hinted import Hinted, sort
 from connector.jobs.install import ensure_installed
+from connector.jobs.objections import take_away
 from connector.jobs.pull import pull, request
 from connector.jobs.push import add_marks, differ, passed_names, planned_rows, wanted_on
 from connector.jobs.run import Run, present
@@ -169,16 +170,19 @@ def _winners(page: Page) -> set[str]:
 
 
 def _renew(run: Run, done: Done, *, webhook: bool) -> None:
-    """Compute those of `done.about` that have new rows, and write what differs on all of them."""
+    """Compute those of `done.about` that have new rows, and write what differs on all of them; where nothing may
+    be written, what stands on who objects to profiling is taken away all the same."""
+    _table(run, _ABOUT, texts(done.about))
     if unread := lists.unread(run, writing=True):
         done.reasons += [f"{lists.why(run, *one)} Until then nothing is written." for one in unread.items()]
+        _take_away(run, done)
         return
     run = run.settled()
     trained = standing(run)
     if not trained.models:
         done.reasons.append("No model fits the goal and the settings as they stand: the next sync trains one.")
+        _take_away(run, done)
         return
-    _table(run, _ABOUT, texts(done.about))
     _table(run, _FRESH, f"select distinct contact_id from store.news where contact_id in (from {_ABOUT})")
     as_of = _instant(run)
     with done.step("compute"):
@@ -189,12 +193,25 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
         names = passed_names(batch, scored)
     except Refused as refusal:
         done.reasons.append(str(refusal))
+        _take_away(batch, done)
         return
     with done.step("plan"):
         rows = _plan(batch, scored, names, done, webhook=webhook)
     if rows.num_rows:
         with done.step("write"):
             _write(batch, scored, rows, done)
+
+
+def _take_away(run: Run, done: Done) -> None:
+    """Clear those of `done.about` that object to profiling."""
+    before = replace(run.kept.setdefault("objections", Pushed()))
+    run.kept["settled"] = False
+    taken = take_away(replace(run, among=_ABOUT), done.left)
+    run.kept["settled"] = True
+    done.pushed.changed += taken.changed - before.changed
+    done.pushed.failed += taken.failed - before.failed
+    done.pushed.skipped += taken.skipped - before.skipped
+    done.pushed.values += taken.values - before.values
 
 
 def _standing_values(run: Run, trained: Trained) -> pa.Table:
@@ -264,6 +281,7 @@ def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: 
     _, held = differ(batch, scored, names)
     done.pushed.held += held
     connection = batch.mirror.connection
+    allowed = False
     if batch.settings.require_approval:
         done.reasons.append(
             "Approval is awaited (require_approval): rescoring writes nothing, the next sync plans."
@@ -273,8 +291,11 @@ def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: 
         done.reasons += [*reasons, "Rescoring writes nothing more of this; the next sync looks at it as a whole."]
         connection.execute("delete from planned")
     else:
+        allowed = True
         add_marks(batch, scored, _rescored(names) if webhook else None)
         discipline.rank(batch)
+    if not allowed:
+        _take_away(batch, done)
     planned = [row[0] for row in connection.execute("select distinct contact_id from planned").fetchall()]
     under_way = batch.mirror.ledger.supersede(batch.id, planned, sorted(batch.mirror.running))
     if under_way:

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 
 from connector.errors import BadCredentials, BadSetting, FixSetup
 from connector.jobs import lists
-from connector.jobs.barred import barred
-from connector.jobs.erasure import ERASED
+from connector.jobs.barred import barred, find_nameable, unnameable
 from connector.jobs.install import ensure_installed
 from connector.jobs.push import with_options
 from connector.jobs.run import Run
@@ -131,6 +130,7 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
     companies, off = _Found(), None
     try:
         if target.companies:
+            find_nameable(run)
             if not dry_run:
                 _reinstall(run, target, "company")
             companies = _put_back(run, target, "company", barred_now, 0, dry_run=dry_run)
@@ -139,7 +139,8 @@ def rollback(run: Run, target: Target, *, dry_run: bool = False) -> dict[str, An
     except FixSetup as problem:
         off = f"Companies were left as they are: {problem}"
     if not dry_run and undone is not None:
-        run.mirror.rollbacks.release_of(undone)
+        # what was not put back on companies stays held
+        run.mirror.rollbacks.release_of(undone, OBJECTS if off is None else ("contact",))
     counted = _counts(run, target, companies, "company", dry_run=dry_run)
     return {
         "run_id": run.id,
@@ -217,7 +218,7 @@ def _look(run: Run, ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: 
     records = list(dict.fromkeys(row[key] for row in part))
     names = sorted({row["property"] for row in part})
     present = read_present(run, records, names, ledger.object)
-    barred_here = _barred(ledger, part, barred_now)
+    barred_here = _barred(run, ledger, part, barred_now)
     found = _Found()
     for row in part:
         record = present.get(row[key])
@@ -235,12 +236,13 @@ def _look(run: Run, ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: 
     return found
 
 
-def _barred(ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: set[str]) -> set[str]:
+def _barred(run: Run, ledger: Ledger, part: Sequence[dict[str, Any]], barred_now: set[str]) -> set[str]:
     """Records that get nothing back; of companies those whose reasons named who may not be named any more."""
     if ledger.object == "contact":
         return barred_now
-    unnamed = {*barred_now, ERASED}
-    return {row[ledger.key] for row in part if unnamed & set(re.findall(NAMED, row["value_before"] or ""))}
+    named = {(row[ledger.key], one) for row in part for one in re.findall(NAMED, row["value_before"] or "")}
+    out = unnameable(run, {one for _, one in named})
+    return {company for company, one in named if one in out}
 
 
 def _counts(

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.errors import BudgetSpent, LeadlightError, MissingScope
+from connector.errors import BudgetSpent, FixSetup, LeadlightError, MissingScope
 from connector.jobs.run import Run
 from connector.mirror.ledger import Ledger
 from connector.platform import Outcome, Write, WrittenObject
@@ -102,12 +102,16 @@ def recover(run: Run) -> None:
             _recover(run, run_id, companies)
         except MissingScope as error:
             # contacts go on: what may stand on companies that can't be read any more is nobody's to take back
-            tried = companies.attempted_unsettled(run_id)
-            companies.settle(
-                run_id,
-                [Outcome(one, "failed", error=f"unknown: {error.scope}", object="company") for one in tried],
-            )
-            companies.drop_unattempted(run_id)
+            give_up(companies, run_id, error)
+
+
+def give_up(ledger: Ledger, run_id: str, error: FixSetup) -> None:
+    """Settle what a run planned on records that can be neither read nor written any more: what had left failed,
+    the rest never happened."""
+    tried = ledger.attempted_unsettled(run_id)
+    told = f"unknown: {error.scope if isinstance(error, MissingScope) else type(error).__name__}"
+    ledger.settle(run_id, [Outcome(one, "failed", error=told, object=ledger.object) for one in tried])
+    ledger.drop_unattempted(run_id)
 
 
 def _recover(run: Run, run_id: str, ledger: Ledger) -> None:

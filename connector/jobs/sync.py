@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from connector.errors import Refused
-from connector.jobs import lists
+from connector.jobs import lists, objections
 from connector.jobs.install import ensure_installed
 from connector.jobs.pull import pull
 from connector.jobs.push import PushOptions, push
@@ -22,6 +22,9 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
         if not run.settings.require_approval:
             ensure_installed(run, run.properties())
     pulled = pull(run)
+    if not options.dry_run:
+        # before anything that may stop a sync
+        objections.take_away(run)
     lists.require(run)
     scored = score(run)
     result: dict[str, Any] = {

@@ -210,9 +210,9 @@ def _has_id(path: Path, ids: set[str]) -> bool:
             place = header.index("contact_id") if "contact_id" in header else 0
             return any(len(row) > place and row[place] in ids for row in (header, *rows))
     if path.suffix == ".html":
-        # as our report writes it below each name
+        # as our report writes it below each name, or in the place of one; a company's is written another way
         told = path.read_text(encoding="utf-8", errors="replace")
-        return any(re.search(rf"\bid {re.escape(html.escape(one))}\b", told) for one in ids)
+        return any(re.search(rf"\b(?:id|[Cc]ontact) {re.escape(html.escape(one))}\b", told) for one in ids)
     if path.suffix == ".parquet":
         with pq.ParquetFile(path) as parquet:
             names = parquet.schema_arrow.names

@@ -7,6 +7,7 @@ mirror), so that no later page can bring the person back.
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -19,9 +20,12 @@ import pyarrow.compute as pc
 from connector.errors import Bug, StateMismatch
 from connector.mirror.sql import now, registered
 from connector.platform import RECORD_TABLES, Page
+from scoring.companies import AFTER, BEFORE, NAMED
 from scoring.tables import TABLES
 
 KEY_FILE = "erased.key"
+#: What stands in the place of an erased contact's id or address in texts about others.
+ERASED = "erased"
 
 #: Kept with all their digits: echoes and stale reads are told by them.
 _EXACT = ("modified_at",)
@@ -108,6 +112,8 @@ class Erased:
         return [str(one) for one in table.filter(held)["contact_id"].to_pylist()]
 
     def _sifted(self, name: str, table: pa.Table) -> pa.Table:
+        if name == "companies":
+            return self._unnamed(table)
         if name in ("property_history", "removals"):
             ours = pc.fill_null(pc.equal(table["object"], "contact"), False)
             if name == "removals":
@@ -119,6 +125,23 @@ class Erased:
         if "merged_into" in table.column_names:
             out = pc.or_(out, self._ids(table["merged_into"]))
         return table.filter(pc.invert(out))
+
+    def _unnamed(self, table: pa.Table) -> pa.Table:
+        """Companies without the ids of erased people in their reasons: one that could not be cleared, or comes
+        back from the platform's recycle bin, still names them there."""
+        for place, name in enumerate(table.column_names):
+            if name not in ("properties", "ours"):
+                continue
+            naming = pc.fill_null(pc.match_substring_regex(table[name], NAMED), False)
+            if pc.any(naming).as_py():
+                told = [
+                    None if text is None else re.sub(NAMED, self._told, text) for text in table[name].to_pylist()
+                ]
+                table = table.set_column(place, name, pa.array(told, table[name].type))
+        return table
+
+    def _told(self, named: re.Match[str]) -> str:
+        return f"{BEFORE}{ERASED}{AFTER}" if self.has_contact(named[1]) else named[0]
 
     def _ids(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         listed = [one for one in pc.unique(column).to_pylist() if one is not None and self.has_contact(str(one))]

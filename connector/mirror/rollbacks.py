@@ -78,11 +78,13 @@ class Rollbacks:
             )
         return self._count(f"{_HELD} where object = 'contact' and run_id = ?", run_id)
 
-    def release_of(self, of_run: str) -> None:
-        """Take back the holds of every rollback of a run: one that found all put back already has holds too."""
+    def release_of(self, of_run: str, objects: Sequence[WrittenObject] = ("contact", "company")) -> None:
+        """Take back the holds of every rollback of a run on records of these objects: one that found all put back
+        already has holds too."""
         self._connection.execute(
-            "delete from store.holds where run_id in (select run_id from store.rollbacks where of_run = ?)",
-            [of_run],
+            "delete from store.holds where run_id in (select run_id from store.rollbacks where of_run = ?) "
+            "and object in (select unnest(?::varchar[]))",
+            [of_run, list(objects)],
         )
 
     def release(self, run_id: str | None = None) -> int:

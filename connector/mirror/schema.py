@@ -157,6 +157,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             f"alter table store.{table} add column object varchar default 'contact'",
         )
     ),
+    (
+        # a plan is of contacts or of companies: one of the two counts is 0
+        "alter table store.plan_writes rename column contact_id to object_id",
+        "alter table store.plan_writes add column object varchar default 'contact'",
+        "alter table store.plans add column companies bigint default 0",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -65,6 +65,12 @@ def answer_rates(when: Json) -> list[float]:
     return [100 * answered / sent if sent >= fewest else 0.0 for answered, sent in pairs]
 
 
+def plan_size(plan: Json) -> str:
+    """How much a plan would write: it is of contacts or of companies."""
+    of = "companies" if plan.get("companies") else "contacts"
+    return f"{thousands(plan[of])} {of}, {thousands(plan['value_count'])} values"
+
+
 def moved_contacts(moves: Sequence[Json], before: str | None, now: str | None) -> str:
     found = next((one["contacts"] for one in moves if (one["from"], one["to"]) == (before, now)), None)
     return "" if found is None else thousands(found)
@@ -124,6 +130,7 @@ FILTERS: dict[str, Any] = {
     one.__name__: one
     for one in (
         *(gain_rows, calibration_rows, month_rows, distribution_rows, hour_rows, answer_rates),
-        *(moved_contacts, lacking, odds, times, sentence, month_rates, month_foretold, driver_value, driver_rows),
+        *(moved_contacts, plan_size, lacking, odds, times, sentence),
+        *(month_rates, month_foretold, driver_value, driver_rows),
     )
 }

@@ -230,15 +230,19 @@ def test_files_are_searched_decompressed_for_whole_addresses_and_ids(tmp_path: P
         "border.txt": far + ANN.encode() + b" more",
         "id.csv": b"contact_id,score\n4711,3\n",
         "long-id.txt": b"contact X-12345678.",
+        "lead.html": b"<td>Ann Lee<small>id 4711</small></td>",
+        "reason.html": b"<td>Contact 4711: 88 A, 80% likely</td>",
+        "clean.html": b"<td>Firm<small>company 4711</small></td><td>id 47110</td>",
         "clean.csv": b"contact_id,score\n14711,4711\n",
         "clean.txt": b"xann.lee@example.com ann.lee@example.com.au ann.lee@example.community x-123456789 4711",
     }
     for name, content in contents.items():
         written(tmp_path, name, content)
     number, found = traces.in_files([tmp_path], PERSON, ())
-    assert number == 11
+    assert number == 14
     assert {path.name for path in found} == {
         *("hit.zip", "hit.gz", "hit.json", "hit.parquet", "border.txt", "id.csv", "id.parquet", "long-id.txt"),
+        *("lead.html", "reason.html"),
     }
 
 

@@ -34,4 +34,8 @@ def test_groups_are_told_apart_in_json_and_in_words(tmp_path: Path, monkeypatch:
     assert sum(one["people"] for one in audited["groups"]) == 900
     assert all(0.6 < one["auc"]["value"] < 0.95 for one in audited["groups"])
     assert "By group" in done.stderr
+    for option in ("--out", "--calls"):
+        refused = CliRunner().invoke(app, ["report", "--fairness", option, "there.html", *files])
+        assert refused.exit_code == 2
+        assert "--fairness writes no file" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -102,6 +102,22 @@ def test_a_property_that_is_not_there_is_named() -> None:
         population(context(rows, write=Filter({"nowhere": ("x",)})))
 
 
+@pytest.mark.parametrize(
+    ("values", "heard", "held"), [((0.0, 1.0), "0", "numbers"), ((False, True), "False", "true or false")]
+)
+def test_a_no_that_could_never_be_heard_is_named(values: tuple[Any, Any], heard: str, held: str) -> None:
+    schema = tables.schema("contacts").append(pa.field("p_plan", pa.string()))
+    schema = schema.append(pa.field("p_may", pa.array(values).type))
+    rows = [contact(key, p_may=value) for key, value in zip("ab", values, strict=True)]
+    engine = DuckEngine.in_memory({"contacts": pa.Table.from_pylist(rows, schema=schema)})
+    with pytest.raises(UsageError, match=rf"denied_values has 'no'.*'may': it holds {held}"):
+        population(Context(engine, NOW, GOAL, Options(consent=Consent(property="may", denied=("no",)))))
+    with pytest.raises(UsageError, match=rf"A filter .*exclude.* has 'no'.*'may': it holds {held}"):
+        population(Context(engine, NOW, GOAL, Options(write=Filter({}, {"may": (heard, "no")}))))
+    spelt = Consent(property="may", denied=(heard,))
+    assert everywhere(Context(engine, NOW, GOAL, Options(consent=spelt))) == {"b"}
+
+
 PEOPLE = [
     contact("a", lifecycle_stage="lead", owner_id="7", email="ann@Example.com", country="DE", p_budget=5.0),
     contact(

@@ -62,6 +62,19 @@ def test_figures_by_group_are_those_of_its_rows() -> None:
     assert found["ratio"] == pytest.approx(min(shares) / max(shares), abs=1e-3)
 
 
+def test_a_group_is_one_however_its_case() -> None:
+    gender = np.array(["Female", "female ", "FEMALE", "male", "Male", "female"] * 100, object)
+    [found] = audit(context({"gender": gender}), unseen(np.full(SIZE, 0.2), np.tile([0.0, 1.0], SIZE // 2)))
+    assert [(one["group"], one["people"]) for one in found["groups"]] == [("female", 400), ("Male", 200)]
+
+
+def test_whole_numbers_are_told_as_people_write_them() -> None:
+    [found] = audit(
+        context({"gender": np.array([0.0, 1.0, 1.5] * 200)}), unseen(np.full(SIZE, 0.2), np.tile([0.0, 1.0], 300))
+    )
+    assert {one["group"] for one in found["groups"]} == {"0", "1", "1.5"}
+
+
 def test_groups_of_few_people_are_not_told_apart() -> None:
     religion = np.array(["a"] * 300 + ["b"] * 270 + ["c"] * (FEWEST - 1) + ["d"] * (30 - FEWEST + 1), object)
     chance, outcome = np.full(600, 0.2), np.tile([0.0, 1.0], 300)
