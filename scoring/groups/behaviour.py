@@ -1,7 +1,9 @@
 """What contacts do, as numbers by contact and instant: recency, frequency, value, depth and what they mix.
 
 Only what people did counts (probability `human` of at least one third), before the instant; windows are 365 days
-except where the name says otherwise. Shares are held towards everyone's, so that one click is not a habit.
+except where the name says otherwise. Where records do not go back so far, frequency, value and depth are what the
+recorded days would make of 365: else everybody would seem to do more from month to month, for no other reason than
+that more is on record. Shares are held towards everyone's, so that one click is not a habit.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ _PRIOR = 5.0
 _RECENCY_DAYS = (14, 30, 60, 90, 180, 365, 730)
 _MIN_HUMAN = 0.33
 _WINDOW = 365 * 86400
+#: A shorter record is no measure of a year.
+_SHORTEST = 30 * 86400
+#: Records begin where this share of all acts has come: a few dates in the wrong century are no beginning.
+_BEGUN = 0.002
 _EPOCH = "timestamp '1970-01-01 00:00:00'"
 
 
@@ -55,6 +61,13 @@ class Measures:
     #: Share of everyone's acts by channel, evening, weekend, and by interest.
     usual: tuple[tuple[str, float], ...]
     buys: bool
+    #: UTC second at which records begin; 0 where they reach back further than any window.
+    begins: int = 0
+
+    def years(self, instants: Floats) -> Floats:
+        """The part of the 365 days before some instants (UTC seconds) that is on record."""
+        recorded: Floats = np.clip(instants - self.begins, _SHORTEST, _WINDOW) / _WINDOW
+        return recorded
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +108,16 @@ def learn(context: Context, people: str) -> Measures:
         f"interest:{one}": round(float(np.sum(sums[f"interest_{at}"])) / lines, 6)
         for at, one in enumerate(interests)
     }
-    return Measures(interests, tuple(usual.items()), bool(np.sum(sums["value"]) > 0))
+    return Measures(interests, tuple(usual.items()), bool(np.sum(sums["value"]) > 0), _begins(engine))
+
+
+def _begins(engine: Engine) -> int:
+    """UTC second at which the gathered acts begin."""
+    found = engine.fetch(
+        "select min(second) as second from (select second, row_number() over (order by second) as place, "
+        f"count(*) over () as n from acts) a where place > {_BEGUN}e0 * n"
+    )["second"][0].as_py()
+    return 0 if found is None else int(found)
 
 
 def gather(context: Context, people: str) -> None:
@@ -142,15 +164,16 @@ select i.contact_id, second, interest from (
 def measure(engine: Engine, measures: Measures) -> Behaviour:
     """The numbers of the contact-instant pairs in table `pairs`, ordered by contact and instant."""
     sums = _counted(engine, measures.interests)
+    instants = sums["instant"].astype(np.int64)
+    yearly = {name: sums[name] / measures.years(sums["instant"]) for name in ("acts", "value", "days")}
     # Steps, not days: who buys every week is no other person on the sixth day than on the first.
-    columns = [-np.searchsorted(_RECENCY_DAYS, sums["days_since"]).astype(np.float64), sums["acts"]]
-    columns += [sums["value"]] if measures.buys else []
-    columns += [sums["days"]]
+    columns = [-np.searchsorted(_RECENCY_DAYS, sums["days_since"]).astype(np.float64), yearly["acts"]]
+    columns += [yearly["value"]] if measures.buys else []
+    columns += [yearly["days"]]
     place = {f"interest:{one}": f"interest_{at}" for at, one in enumerate(measures.interests)}
     for name, share in measures.usual:
         of = sums["lines"] if name in place else sums["acts"]
         columns.append((sums[place.get(name, name)] + _PRIOR * share) / (of + _PRIOR))
-    instants = sums["instant"].astype(np.int64)
     return Behaviour(sums["contact_id"], instants, sums["known"], np.stack(columns, axis=1))
 
 
