@@ -9,6 +9,7 @@ from typing import Any
 from scoring.context import Context
 from scoring.engine import literal
 from scoring.goals import LIFECYCLE_PROPERTIES
+from scoring.zones import zones
 
 #: Once, and several times.
 WORDS: dict[str, tuple[str, str]] = {
@@ -41,6 +42,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "created": ("became known", "became known"),
 }
 
+#: Told with what they were worth.
+_AMOUNTS = ("purchase", "deal_won", "deal_lost")
+
 
 def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
     """The latest `days` days on which anything happened, newest first.
@@ -64,7 +68,9 @@ def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
     once, often = WORDS.get(row["kind"], (str(row["kind"]).replace("_", " "),) * 2)
     text = once if row["n"] == 1 else often.replace("{n}", f"{row['n']:,}")
-    if row["what"]:
+    if row["kind"] in _AMOUNTS and row["what"]:
+        text += f": {float(row['what']):,.2f}" + (", …" if row["several"] else "")
+    elif row["what"]:
         text += f" {row['what']}" if row["kind"] == "stage" else f": {row['what']}"
         text += ", …" if row["several"] else ""
     if not row["by_person"]:
@@ -79,8 +85,8 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(context: Context, contact_id: str) -> str:
+    zone = zones(context.options.timezone)
     who, until = literal(contact_id), f"timestamp '{context.as_of:%Y-%m-%d %H:%M:%S}'"
-    zone = f"coalesce(c.timezone, {literal(context.options.timezone)})"
     stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)
     return f"""
         with happened as (
@@ -109,8 +115,8 @@ def _rows(context: Context, contact_id: str) -> str:
         dated as (
             select h.happened_at, cast(case when h.minutes is not null
                 then h.happened_at + h.minutes * interval '1' minute
-                else local_ts(h.happened_at, {zone}) end as date) as day, h.kind, h.by_person, h.what
-            from happened h join contacts c on c.contact_id = {who} where h.happened_at < {until}
+                else local_ts(h.happened_at, z.timezone) end as date) as day, h.kind, h.by_person, h.what
+            from happened h join ({zone}) z on z.contact_id = {who} where h.happened_at < {until}
         ),
         placed as (
             select d.*, row_number() over (

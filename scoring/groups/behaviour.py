@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from scoring.context import Context
 from scoring.engine import Engine, literal, quoted
+from scoring.zones import zones
 
 Floats = npt.NDArray[np.float64]
 
@@ -127,7 +128,7 @@ def gather(context: Context, people: str) -> None:
     """
     channel = " ".join(f"when {literal(kind)} then {literal(name)}" for kind, name in CHANNELS.items())
     kinds = ", ".join(map(literal, CHANNELS))
-    before, zone = _instant(context), literal(context.options.timezone)
+    before = _instant(context)
     context.engine.run(f"""
 create or replace temp table acts as
 with done as (
@@ -139,9 +140,9 @@ with done as (
 ), placed as (
   select d.contact_id, channel, amount, secs_between({_EPOCH}, at_) as second,
     secs_between({_EPOCH}, at_) + coalesce(utc_offset_min * 60,
-      secs_between(at_, local_ts(at_, coalesce(c.timezone, {zone})))) as local_second
+      secs_between(at_, local_ts(at_, z.timezone))) as local_second
   from done d join {quoted(people)} p on d.contact_id = p.contact_id
-    left join contacts c on d.contact_id = c.contact_id
+    left join ({zones(context.options.timezone)}) z on d.contact_id = z.contact_id
 )
 select contact_id, channel, sum(cast(round(amount * 1000) as bigint)) as value, min(second) as second, day,
   min(cast(floor(safe_div(local_second, 3600)) as bigint) - 24 * day) as hour

@@ -86,7 +86,7 @@ def test_what_happened_is_told_in_words(here: Context) -> None:
     assert told["2026-03-01"] == ["was sent an e-mail: Spring"]
     assert told["2026-02-01"] == ["2 deals were opened"]
     assert told["2026-02-09"] == ["a deal was lost"]
-    assert told["2026-02-03"] == ["bought something: 20.0"]
+    assert told["2026-02-03"] == ["bought something: 20.00"]
     assert told["2026-01-05"] == ["became known", "became lead"]
 
 
