@@ -124,6 +124,6 @@ def _history(told: Keyed[str, Any]) -> None:
     for day in told["days"]:
         console.say(f"  {day['day']}  " + "; ".join(entry["text"] for entry in day["entries"]))
     if told["earlier_days"]:
-        console.say(f"  … and {told['earlier_days']} earlier days.")
+        console.say(f"  … and {told['earlier_days']} earlier day{'' if told['earlier_days'] == 1 else 's'}.")
     if not told["days"]:
         console.say("  No activity is known.")

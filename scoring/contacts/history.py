@@ -8,6 +8,7 @@ from typing import Any
 
 from scoring.context import Context
 from scoring.engine import literal
+from scoring.features.property_sources import option_labels
 from scoring.goals import LIFECYCLE_PROPERTIES
 from scoring.zones import zones
 
@@ -53,25 +54,36 @@ def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
     `by_person` is false for what a machine more likely did.
     """
     rows = context.engine.fetch(_rows(context, contact_id)).to_pylist()
+    labels = _stage_labels(context)
     by_day: dict[date, list[dict[str, Any]]] = {}
     for row in rows:
         by_day.setdefault(row["day"], []).append(row)
     shown = sorted(by_day, reverse=True)
     return {
         "days": [
-            {"day": day.isoformat(), "entries": [_entry(row) for row in by_day[day]]} for day in shown[:days]
+            {"day": day.isoformat(), "entries": [_entry(row, labels) for row in by_day[day]]}
+            for day in shown[:days]
         ],
         "earlier_days": max(0, len(shown) - days),
     }
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
+def _stage_labels(context: Context) -> dict[str, str]:
+    """What the platform calls its stages."""
+    stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)
+    defined = context.engine.fetch(
+        f"select options from property_definitions where object = 'contact' and property in ({stages})"
+    )
+    return {value: label for options in defined["options"].to_pylist() for value, label in option_labels(options)}
+
+
+def _entry(row: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     once, often = WORDS.get(row["kind"], (str(row["kind"]).replace("_", " "),) * 2)
     text = once if row["n"] == 1 else often.replace("{n}", f"{row['n']:,}")
     if row["kind"] in _AMOUNTS and row["what"]:
         text += f": {float(row['what']):,.2f}" + (", …" if row["several"] else "")
     elif row["what"]:
-        text += f" {row['what']}" if row["kind"] == "stage" else f": {row['what']}"
+        text += f" {labels.get(row['what'], row['what'])}" if row["kind"] == "stage" else f": {row['what']}"
         text += ", …" if row["several"] else ""
     if not row["by_person"]:
         text += " (by a machine)"

@@ -250,11 +250,16 @@ def _drivers(meta: Json) -> list[str]:
     told = meta.get("drivers")
     if told:
         kept = [one for one in told if named.get(one.get("feature"), True)]
-        lines = [f"- {one['label']}: {_weight(one)}{_way(one.get('direction'))}" for one in kept[:_DRIVERS]]
+        lines = [
+            f"- {_begun(one['label'])}: {_weight(one)}{_way(one.get('direction'))}" for one in kept[:_DRIVERS]
+        ]
     else:
         told = meta.get("effects", ())
         kept = [one for one in told if one["proven"]]
-        lines = [f"- {one['group']}: {_weight(one)}{_TURNS.get(one['direction'], '')}" for one in kept[:_DRIVERS]]
+        lines = [
+            f"- {_begun(one['group'])}: {_weight(one)}{_TURNS.get(one['direction'], '')}"
+            for one in kept[:_DRIVERS]
+        ]
     if lines:
         lines = [
             "How far each moves the score, for or against: 0.1 log-odds are a tenth of the odds, 0.7 twice them.",
@@ -268,6 +273,10 @@ def _drivers(meta: Json) -> list[str]:
             "they are never given as reasons.",
         ]
     return lines
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _weight(one: Json) -> str:
