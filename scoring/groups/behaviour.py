@@ -49,6 +49,7 @@ _MIN_HUMAN = 0.33
 _WINDOW = 365 * 86400
 #: A shorter record is no measure of a year.
 _SHORTEST = 30 * 86400
+_LATELY = 60 * 86400
 #: Records begin where this share of all acts has come: a few dates in the wrong century are no beginning.
 _BEGUN = 0.002
 _EPOCH = "timestamp '1970-01-01 00:00:00'"
@@ -64,11 +65,14 @@ class Measures:
     buys: bool
     #: UTC second at which records begin; 0 where they reach back further than any window.
     begins: int = 0
+    #: How counts grow with the record: 1 where people go on as they began, 0 where they have fallen silent.
+    growth: float = 1.0
 
     def years(self, instants: Floats) -> Floats:
-        """The part of the 365 days before some instants (UTC seconds) that is on record."""
-        recorded: Floats = np.clip(instants - self.begins, _SHORTEST, _WINDOW) / _WINDOW
-        return recorded
+        """The part of what is done in 365 days that is on record at some instants (UTC seconds)."""
+        recorded = np.clip(instants - self.begins, _SHORTEST, _WINDOW) / _WINDOW
+        done: Floats = recorded**self.growth
+        return done
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +113,29 @@ def learn(context: Context, people: str) -> Measures:
         f"interest:{one}": round(float(np.sum(sums[f"interest_{at}"])) / lines, 6)
         for at, one in enumerate(interests)
     }
-    return Measures(interests, tuple(usual.items()), bool(np.sum(sums["value"]) > 0), _begins(engine))
+    begins = _begins(engine)
+    now = float(sums["instant"].max(initial=0.0))
+    buys = bool(np.sum(sums["value"]) > 0)
+    return Measures(interests, tuple(usual.items()), buys, begins, _growth(engine, begins, now))
+
+
+def _growth(engine: Engine, begins: int, now: float) -> float:
+    """By which power of the recorded days the counts of those known grew over the last third of the record, or the
+    last two months of a longer one."""
+    recorded = now - begins
+    then = now - min(recorded / 3, _LATELY)
+    if recorded <= 0 or begins == 0:
+        return 1.0
+    found = engine.fetch(
+        f"select sum(case when second < {then:.0f} then 1 else 0 end) as before, count(*) as after "
+        "from acts a join "
+        f"(select contact_id from acts group by contact_id having min(second) < {then:.0f}) k "
+        "on a.contact_id = k.contact_id"
+    ).to_pylist()[0]
+    if not found["before"]:
+        return 1.0
+    power = np.log(float(found["after"]) / float(found["before"])) / np.log(recorded / (then - begins))
+    return round(float(np.clip(power, 0.0, 1.0)), 3)
 
 
 def _begins(engine: Engine) -> int:

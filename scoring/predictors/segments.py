@@ -64,6 +64,7 @@ class Segmentation:
             "usual": [list(pair) for pair in self.measures.usual],
             "buys": self.measures.buys,
             "begins": self.measures.begins,
+            "growth": self.measures.growth,
             "scale": self.scale.to_json(),
             "centres": self.centres.tolist(),
             "names": [list(pair) for pair in self.names.items()],
@@ -75,7 +76,8 @@ class Segmentation:
             given = json.loads(model.files["segments.json"])
             usual = tuple((str(name), float(share)) for name, share in given["usual"])
             begins = int(given.get("begins", 0))  # models of before this was kept
-            measures = Measures(tuple(given["interests"]), usual, bool(given["buys"]), begins)
+            growth = float(given.get("growth", 1.0))
+            measures = Measures(tuple(given["interests"]), usual, bool(given["buys"]), begins, growth)
             scale = Scale.from_json(given["scale"])
             return cls(measures, scale, np.array(given["centres"]), dict(given["names"]))
         except (KeyError, TypeError, ValueError) as problem:

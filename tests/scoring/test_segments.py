@@ -240,8 +240,21 @@ def test_more_on_record_is_not_more_done() -> None:
         here.engine.run("create or replace temp table pairs as select contact_id, as_of from everybody")
         found = behaviour.measure(here.engine, measures)
         was.append(found.values[:, list(measures.names).index("frequency")])
+    assert measures.growth == pytest.approx(1, abs=0.1)
     assert np.median(was[1] / was[0]) == pytest.approx(1, abs=0.03)
     assert was[0].mean() == pytest.approx(365 * np.mean([1 / (2 + n % 7) for n in range(200)]), rel=0.05)
+
+
+def test_who_has_fallen_silent_does_not_do_less_for_a_longer_record() -> None:
+    """Nothing new on record is no more done, and no less either: counts stay what they are."""
+    measures = behaviour.Measures((), (), False, begins=0, growth=0.0)
+    assert measures.years(np.array([100.0, 200.0]) * 86400).tolist() == [1.0, 1.0]
+    tables = made()
+    for row in (events := tables["events"].to_pylist()):
+        row["occurred_at"] -= timedelta(days=400)
+    here = context({"contacts": tables["contacts"], "events": from_rows("events", events)})
+    snapshots.population(here, "everybody")
+    assert behaviour.learn(here, "everybody").growth == 0
 
 
 def test_a_month_later_households_keep_their_segment_unless_they_changed() -> None:
