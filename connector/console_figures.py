@@ -85,12 +85,19 @@ def _send_time(figures: Mapping[str, Any]) -> None:
     table = Table(*_numbers("Send time", "In the best hour", "In the best three", "Bits per response"))
     rows = {"Leadlight": figures, **figures["baselines"]}
     for name, row in rows.items():
-        table.add_row(rule(name), _share(row["hit_top1"]), _share(row["hit_top3"]), f"{row['log_loss_bits']:.3f}")
+        table.add_row(
+            rule(name, figures.get("basis")),
+            _share(row["hit_top1"]),
+            _share(row["hit_top3"]),
+            f"{row['log_loss_bits']:.3f}",
+        )
     console.print(table)
     say(
         f"  {figures['contacts']:,} contacts with enough responses, {figures['events']:,} later responses; "
         f"{figures['personal_share']:.0%} have an hour of their own."
     )
+    if figures.get("basis") == "activity":
+        say("  Too few sends known: these are people's active hours, not corrected for when mail was sent.")
 
 
 def _share(figure: Any) -> str:

@@ -1,6 +1,7 @@
 """One contact's predictions, explained."""
 
 from collections.abc import Mapping as Keyed
+from math import exp
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,17 @@ from connector.pages.words import local
 _SHOWN = 8
 #: Log-odds below which a reason is counted, not printed.
 _SMALL = 0.02
+#: Whose hours the best time to send follows.
+_HABITS = {
+    "personal": "by the contact's own habit",
+    "segment": "by the habit of people alike",
+    "default": "by everyone's habit",
+}
+_ZONES = {
+    "record": "In the contact's own time ({zone}).",
+    "country": "In the contact's own time ({zone}, by the country).",
+    "account": "In the account's time ({zone}): the contact's own zone is not known.",
+}
 
 
 def explain(
@@ -66,7 +78,12 @@ def _score(told: Keyed[str, Any]) -> None:
         _reasons([one for one in large if one["log_odds"] * sign > 0])
     small = len(told["reasons"]) - len(large)
     if small:
-        console.say(f"  {small} more hardly matter.")
+        console.say(f"  {small} more hardly {'matters' if small == 1 else 'matter'}.")
+    if not all(one["proven"] for one in large):
+        console.say(
+            "  * In the score, but never named on the record: it did not prove itself on contacts that the model "
+            "had not seen, or is only something that is not known."
+        )
     console.heading("What would change it most")
     for change in told["would_change_most"][:_SHOWN]:
         whose = "" if change["can_act"] else " (a fact, not an action)"
@@ -77,22 +94,25 @@ def _score(told: Keyed[str, Any]) -> None:
 
 def _reasons(reasons: list[Keyed[str, Any]]) -> None:
     for one in reasons[:_SHOWN]:
-        unproven = "" if one["proven"] else " (not a reason by itself)"
-        console.say(f"  {one['points']:+5.1f} points, odds × {one['odds']:.2f}: {one['text']}{unproven}")
+        unproven = "" if one["proven"] else " *"
+        console.say(f"  {one['points']:+5.1f} points, odds × {_factor(one['odds'])}: {one['text']}{unproven}")
     if len(reasons) > _SHOWN:
-        rest = sum(one["log_odds"] for one in reasons[_SHOWN:])
-        console.say(f"  and {len(reasons) - _SHOWN} more, together {rest:+.2f} in log-odds.")
+        rest = exp(sum(one["log_odds"] for one in reasons[_SHOWN:]))
+        console.say(f"  and {len(reasons) - _SHOWN} more, together odds × {_factor(rest)}.")
     if not reasons:
         console.say("  Nothing.")
+
+
+def _factor(odds: float) -> str:
+    return f"{odds:.0f}" if odds >= 10 else f"{odds:.2f}"
 
 
 def _when_and_who(told: Keyed[str, Any]) -> None:
     time, segment = told["send_time"], told["segment"]
     if time is not None:
         day = f", best on {time['weekday'].capitalize()}" if time["weekday"] else ""
-        console.say(
-            f"\nBest time to send: {time['hour']:02d}:00 in the contact's own time{day} ({time['source']})."
-        )
+        console.say(f"\nBest time to send: {time['hour']:02d}:00{day}, {_HABITS[time['source']]}.")
+        console.say(f"  {_ZONES[time['zone_from']].format(zone=time['zone'])}")
     if segment is not None:
         description = f": {segment['description']}" if segment["description"] else ""
         size = f" ({segment['contacts']:,} contacts)" if segment["contacts"] and not description else ""
@@ -104,6 +124,6 @@ def _history(told: Keyed[str, Any]) -> None:
     for day in told["days"]:
         console.say(f"  {day['day']}  " + "; ".join(entry["text"] for entry in day["entries"]))
     if told["earlier_days"]:
-        console.say(f"  … and {told['earlier_days']} earlier days.")
+        console.say(f"  … and {told['earlier_days']} earlier day{'' if told['earlier_days'] == 1 else 's'}.")
     if not told["days"]:
         console.say("  No activity is known.")

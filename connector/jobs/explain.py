@@ -9,6 +9,7 @@ from scoring.contacts.history import history
 from scoring.contacts.story import story
 from scoring.predictors.base import Model
 from scoring.snapshots import why_left_out
+from scoring.zones import zone_of
 
 _CONTACT = "explained_contact"
 
@@ -89,8 +90,16 @@ def _said(run: Run, task: Task, model: Model, contact_id: str) -> dict[str, Any]
         hour, weekday = values.get("send_hour"), values.get("send_weekday")
         if hour is None:
             return {}
+        zone, zone_from = zone_of(context.engine, context.options.timezone, contact_id)
         return {
-            "send_time": {"hour": int(hour), "weekday": weekday, "source": values.get("send_source"), **beside}
+            "send_time": {
+                "hour": int(hour),
+                "weekday": weekday,
+                "source": values.get("send_source"),
+                "zone": zone,
+                "zone_from": zone_from,
+                **beside,
+            }
         }
     segment = values.get("segment")
     if segment is None:

@@ -136,7 +136,7 @@ def settings_text(choices: Choices) -> str:
         "#trusted = []",
         "# The property that holds the score you use today: the model has to beat it.",
         f"#compare_to = {_toml(_SCORES[choices.platform])}",
-        "# Zone of contacts without one.",
+        "# Zone of contacts whose record and country tell none (absent: the account's own, where it is known).",
         '#timezone = "UTC"',
     ]
     if choices.platform == "salesforce":

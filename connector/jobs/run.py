@@ -218,6 +218,11 @@ class Run:
             )
         return Context(engine, as_of, goal, self.options())
 
+    def _account_zone(self) -> str:
+        """The zone that the account keeps on the platform; UTC where it tells none."""
+        found = self.mirror.connection.execute("select timezone from store.account").fetchone()
+        return (found[0] if found is not None else None) or "UTC"
+
     def _never_features(self) -> frozenset[str]:
         """The user's choice, our own properties, and the platform's predictions but the one to compare with."""
         rivals = platform_scores(self.platform.name) - {self.settings.compare_to}
@@ -260,7 +265,7 @@ class Run:
             consent=read_consent(settings),
             train=train,
             write=write,
-            timezone=settings.timezone or (mapping.timezone if mapping is not None else None) or "UTC",
+            timezone=settings.timezone or (mapping.timezone if mapping is not None else self._account_zone()),
             compare_to=settings.compare_to,
             live=self.platform.name != "files",
             gates=settings.gates,

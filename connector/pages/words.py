@@ -97,7 +97,10 @@ RULES = {
 }
 
 
-def rule(name: str) -> str:
+def rule(name: str, basis: str | None = None) -> str:
+    """A rule beside a send time; without known sends (`basis` "activity") nothing was corrected for them."""
+    if name == "default" and basis == "activity":
+        return "everyone's hours, each visit once"
     return RULES.get(name, plain(name))
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from scoring.context import Context
 from scoring.engine import literal
+from scoring.features.property_sources import option_labels
 from scoring.goals import LIFECYCLE_PROPERTIES
+from scoring.zones import zones
 
 #: Once, and several times.
 WORDS: dict[str, tuple[str, str]] = {
@@ -41,6 +43,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "created": ("became known", "became known"),
 }
 
+#: Told with what they were worth.
+_AMOUNTS = ("purchase", "deal_won", "deal_lost")
+
 
 def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
     """The latest `days` days on which anything happened, newest first.
@@ -49,23 +54,36 @@ def history(context: Context, contact_id: str, days: int) -> dict[str, Any]:
     `by_person` is false for what a machine more likely did.
     """
     rows = context.engine.fetch(_rows(context, contact_id)).to_pylist()
+    labels = _stage_labels(context)
     by_day: dict[date, list[dict[str, Any]]] = {}
     for row in rows:
         by_day.setdefault(row["day"], []).append(row)
     shown = sorted(by_day, reverse=True)
     return {
         "days": [
-            {"day": day.isoformat(), "entries": [_entry(row) for row in by_day[day]]} for day in shown[:days]
+            {"day": day.isoformat(), "entries": [_entry(row, labels) for row in by_day[day]]}
+            for day in shown[:days]
         ],
         "earlier_days": max(0, len(shown) - days),
     }
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
+def _stage_labels(context: Context) -> dict[str, str]:
+    """What the platform calls its stages."""
+    stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)
+    defined = context.engine.fetch(
+        f"select options from property_definitions where object = 'contact' and property in ({stages})"
+    )
+    return {value: label for options in defined["options"].to_pylist() for value, label in option_labels(options)}
+
+
+def _entry(row: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     once, often = WORDS.get(row["kind"], (str(row["kind"]).replace("_", " "),) * 2)
     text = once if row["n"] == 1 else often.replace("{n}", f"{row['n']:,}")
-    if row["what"]:
-        text += f" {row['what']}" if row["kind"] == "stage" else f": {row['what']}"
+    if row["kind"] in _AMOUNTS and row["what"]:
+        text += f": {float(row['what']):,.2f}" + (", …" if row["several"] else "")
+    elif row["what"]:
+        text += f" {labels.get(row['what'], row['what'])}" if row["kind"] == "stage" else f": {row['what']}"
         text += ", …" if row["several"] else ""
     if not row["by_person"]:
         text += " (by a machine)"
@@ -79,8 +97,8 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(context: Context, contact_id: str) -> str:
+    zone = zones(context.options.timezone)
     who, until = literal(contact_id), f"timestamp '{context.as_of:%Y-%m-%d %H:%M:%S}'"
-    zone = f"coalesce(c.timezone, {literal(context.options.timezone)})"
     stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)
     return f"""
         with happened as (
@@ -109,8 +127,8 @@ def _rows(context: Context, contact_id: str) -> str:
         dated as (
             select h.happened_at, cast(case when h.minutes is not null
                 then h.happened_at + h.minutes * interval '1' minute
-                else local_ts(h.happened_at, {zone}) end as date) as day, h.kind, h.by_person, h.what
-            from happened h join contacts c on c.contact_id = {who} where h.happened_at < {until}
+                else local_ts(h.happened_at, z.timezone) end as date) as day, h.kind, h.by_person, h.what
+            from happened h join ({zone}) z on z.contact_id = {who} where h.happened_at < {until}
         ),
         placed as (
             select d.*, row_number() over (

@@ -74,7 +74,7 @@ def _purchases() -> Iterator[Computed]:
     yield from _spending()
     gap = f"safe_div({first} - {last}, (sum(bought) - 1) * {DAY}.0e0)"
     feature = _feature(
-        "purchase_gap", "purchase rhythm", "Days between purchases", "number", "buys every {value} days on average"
+        "purchase_gap", "purchase rhythm", "Days between purchases", "span", "buys every {value} on average"
     )
     yield Computed(feature, gap)
     feature = _feature(

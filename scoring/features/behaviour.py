@@ -15,6 +15,7 @@ from scoring.context import Context
 from scoring.engine import literal, quoted
 from scoring.features.sql import DAY, Computed, Feature, select_list, whole_days
 from scoring.tables import KINDS
+from scoring.zones import zones
 
 EVENTS, BEHAVIOUR = "leadlight_events", "leadlight_behaviour"
 
@@ -150,10 +151,10 @@ def _events(context: Context, pairs: str) -> None:
                 cast(floor(coalesce(e.human, 1.0e0) * 1000.0e0 + 0.5e0) as bigint) as weight,
                 {_on_page(PRICING_PAGES)} as on_pricing, {_on_page(DEMO_PAGES)} as on_demo,
                 case when e.utc_offset_min is not null then e.occurred_at + e.utc_offset_min * interval '1' minute
-                    else local_ts(e.occurred_at, coalesce(c.timezone, {literal(context.options.timezone)}))
+                    else local_ts(e.occurred_at, z.timezone)
                 end as local_at
             from events e join chosen on chosen.contact_id = e.contact_id and e.occurred_at < chosen.until
-            join contacts c on c.contact_id = e.contact_id
+            join ({zones(context.options.timezone)}) z on z.contact_id = e.contact_id
         ),
         marked as (
             select o.*, {_any_of(ENGAGED)} and weight >= {BY_A_PERSON} as active,

@@ -95,7 +95,7 @@ def _offered(context: Context) -> list[Source]:
                 # Whose address it is does not change with the contact's fortunes, and it came with the contact.
                 given = [one for one in definitions.values() if one["property"] in properties]
                 immutable = column == "email" or any(one["immutable"] for one in given)
-                options = _option_labels(given[0]["options"]) if given else ()
+                options = option_labels(given[0]["options"]) if given else ()
                 found.append(Source(table, column, properties, label, kind, options, immutable, columns[column]))
     barred = _barred(context)
     return [source for source in found if not _is_barred(source, barred)]
@@ -105,7 +105,7 @@ def _defined(table: str, column: str, sql_type: str, definition: Mapping[str, ob
     name = str(definition.get("property") or column.removeprefix("p_"))
     label = str(definition.get("label") or "").strip() or name
     kind = definition.get("type") or _TYPE_OF_SQL.get(sql_type, "category")
-    options = _option_labels(definition.get("options"))
+    options = option_labels(definition.get("options"))
     return Source(
         table, column, (name,), _spoken_label(label, table), str(kind), options, bool(definition.get("immutable")),
         sql_type,
@@ -137,7 +137,8 @@ def _definitions(engine: Engine, object_name: str) -> dict[str, dict[str, object
     return {str(row["column_name"] or f"p_{row['property']}"): row for row in rows}
 
 
-def _option_labels(options: object) -> tuple[tuple[str, str], ...]:
+def option_labels(options: object) -> tuple[tuple[str, str], ...]:
+    """(value, label) of a definition's options, as JSON, whose label says something else than the value."""
     if not options:
         return ()
     try:

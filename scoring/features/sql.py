@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from scoring.engine import quoted
 
-Unit = Literal["count", "days", "money", "share", "number", "text", "flag"]
+Unit = Literal["count", "days", "span", "money", "share", "number", "text", "flag"]
 
 DAY = 86400
 
@@ -67,12 +67,14 @@ OTHER = "(other)"
 
 
 def spoken(value: float, unit: Unit) -> str:
-    """A number with its unit in words: "4 times", "12 days ago", "35%", "yes"."""
+    """A number with its unit in words: "4 times", "12 days ago", "12 days", "35%", "yes"."""
     whole = round(value)
     if unit == "count":
         return "once" if whole == 1 else f"{whole:,} times"
     if unit == "days":
         return _days(whole)
+    if unit == "span":
+        return "day" if whole <= 1 else f"{whole:,} days"
     if unit == "share":
         return f"{value:.0%}" if abs(value) >= 0.01 else f"{value:.1%}"
     if unit == "flag":

@@ -1,7 +1,9 @@
 """What contacts do, as numbers by contact and instant: recency, frequency, value, depth and what they mix.
 
 Only what people did counts (probability `human` of at least one third), before the instant; windows are 365 days
-except where the name says otherwise. Shares are held towards everyone's, so that one click is not a habit.
+except where the name says otherwise. Where records do not go back so far, frequency, value and depth are what the
+recorded days would make of 365: else everybody would seem to do more from month to month, for no other reason than
+that more is on record. Shares are held towards everyone's, so that one click is not a habit.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import pyarrow as pa
 
 from scoring.context import Context
 from scoring.engine import Engine, literal, quoted
+from scoring.zones import zones
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +47,11 @@ _PRIOR = 5.0
 _RECENCY_DAYS = (14, 30, 60, 90, 180, 365, 730)
 _MIN_HUMAN = 0.33
 _WINDOW = 365 * 86400
+#: A shorter record is no measure of a year.
+_SHORTEST = 30 * 86400
+_LATELY = 60 * 86400
+#: Records begin where this share of all acts has come: a few dates in the wrong century are no beginning.
+_BEGUN = 0.002
 _EPOCH = "timestamp '1970-01-01 00:00:00'"
 
 
@@ -55,6 +63,16 @@ class Measures:
     #: Share of everyone's acts by channel, evening, weekend, and by interest.
     usual: tuple[tuple[str, float], ...]
     buys: bool
+    #: UTC second at which records begin; 0 where they reach back further than any window.
+    begins: int = 0
+    #: How counts grow with the record: 1 where people go on as they began, 0 where they have fallen silent.
+    growth: float = 1.0
+
+    def years(self, instants: Floats) -> Floats:
+        """The part of what is done in 365 days that is on record at some instants (UTC seconds)."""
+        recorded = np.clip(instants - self.begins, _SHORTEST, _WINDOW) / _WINDOW
+        done: Floats = recorded**self.growth
+        return done
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +113,38 @@ def learn(context: Context, people: str) -> Measures:
         f"interest:{one}": round(float(np.sum(sums[f"interest_{at}"])) / lines, 6)
         for at, one in enumerate(interests)
     }
-    return Measures(interests, tuple(usual.items()), bool(np.sum(sums["value"]) > 0))
+    begins = _begins(engine)
+    now = float(sums["instant"].max(initial=0.0))
+    buys = bool(np.sum(sums["value"]) > 0)
+    return Measures(interests, tuple(usual.items()), buys, begins, _growth(engine, begins, now))
+
+
+def _growth(engine: Engine, begins: int, now: float) -> float:
+    """By which power of the recorded days the counts of those known grew over the last third of the record, or the
+    last two months of a longer one."""
+    recorded = now - begins
+    then = now - min(recorded / 3, _LATELY)
+    if recorded <= 0 or begins == 0:
+        return 1.0
+    found = engine.fetch(
+        f"select sum(case when second < {then:.0f} then 1 else 0 end) as before, count(*) as after "
+        "from acts a join "
+        f"(select contact_id from acts group by contact_id having min(second) < {then:.0f}) k "
+        "on a.contact_id = k.contact_id"
+    ).to_pylist()[0]
+    if not found["before"]:
+        return 1.0
+    power = np.log(float(found["after"]) / float(found["before"])) / np.log(recorded / (then - begins))
+    return round(float(np.clip(power, 0.0, 1.0)), 3)
+
+
+def _begins(engine: Engine) -> int:
+    """UTC second at which the gathered acts begin."""
+    found = engine.fetch(
+        "select min(second) as second from (select second, row_number() over (order by second) as place, "
+        f"count(*) over () as n from acts) a where place > {_BEGUN}e0 * n"
+    )["second"][0].as_py()
+    return 0 if found is None else int(found)
 
 
 def gather(context: Context, people: str) -> None:
@@ -105,7 +154,7 @@ def gather(context: Context, people: str) -> None:
     """
     channel = " ".join(f"when {literal(kind)} then {literal(name)}" for kind, name in CHANNELS.items())
     kinds = ", ".join(map(literal, CHANNELS))
-    before, zone = _instant(context), literal(context.options.timezone)
+    before = _instant(context)
     context.engine.run(f"""
 create or replace temp table acts as
 with done as (
@@ -117,9 +166,9 @@ with done as (
 ), placed as (
   select d.contact_id, channel, amount, secs_between({_EPOCH}, at_) as second,
     secs_between({_EPOCH}, at_) + coalesce(utc_offset_min * 60,
-      secs_between(at_, local_ts(at_, coalesce(c.timezone, {zone})))) as local_second
+      secs_between(at_, local_ts(at_, z.timezone))) as local_second
   from done d join {quoted(people)} p on d.contact_id = p.contact_id
-    left join contacts c on d.contact_id = c.contact_id
+    left join ({zones(context.options.timezone)}) z on d.contact_id = z.contact_id
 )
 select contact_id, channel, sum(cast(round(amount * 1000) as bigint)) as value, min(second) as second, day,
   min(cast(floor(safe_div(local_second, 3600)) as bigint) - 24 * day) as hour
@@ -142,15 +191,16 @@ select i.contact_id, second, interest from (
 def measure(engine: Engine, measures: Measures) -> Behaviour:
     """The numbers of the contact-instant pairs in table `pairs`, ordered by contact and instant."""
     sums = _counted(engine, measures.interests)
+    instants = sums["instant"].astype(np.int64)
+    yearly = {name: sums[name] / measures.years(sums["instant"]) for name in ("acts", "value", "days")}
     # Steps, not days: who buys every week is no other person on the sixth day than on the first.
-    columns = [-np.searchsorted(_RECENCY_DAYS, sums["days_since"]).astype(np.float64), sums["acts"]]
-    columns += [sums["value"]] if measures.buys else []
-    columns += [sums["days"]]
+    columns = [-np.searchsorted(_RECENCY_DAYS, sums["days_since"]).astype(np.float64), yearly["acts"]]
+    columns += [yearly["value"]] if measures.buys else []
+    columns += [yearly["days"]]
     place = {f"interest:{one}": f"interest_{at}" for at, one in enumerate(measures.interests)}
     for name, share in measures.usual:
         of = sums["lines"] if name in place else sums["acts"]
         columns.append((sums[place.get(name, name)] + _PRIOR * share) / (of + _PRIOR))
-    instants = sums["instant"].astype(np.int64)
     return Behaviour(sums["contact_id"], instants, sums["known"], np.stack(columns, axis=1))
 
 

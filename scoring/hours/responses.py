@@ -7,8 +7,8 @@ stands at its own hour (basis `activity`).
 
 What is known by its day alone (`scoring.tables.BY_DAY`) says nothing of an hour and is left out.
 
-The local hour comes from the event's own UTC offset, else from the contact's zone, else from the zone of
-`Options.timezone`; daylight saving is the engine's.
+The local hour comes from the event's own UTC offset, else from the contact's zone (`scoring.zones`); daylight
+saving is the engine's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow as pa
 from scoring.context import Context
 from scoring.engine import Engine, literal
 from scoring.tables import BY_DAY
+from scoring.zones import zones
 
 # JSON as it is written, without spaces: engines spell the reading of JSON differently.
 _HAS_AN_HOUR = "coalesce(properties, '') not like " + literal(
@@ -216,10 +217,9 @@ with acts as (
   from purchases where purchased_at < {instant(context)}
 ), placed as (
   select a.contact_id, row_id, kind, campaign, weight, secs_between({epoch}, at_) as second,
-    coalesce(utc_offset_min * 60, secs_between(at_,
-      local_ts(at_, coalesce(c.timezone, {literal(context.options.timezone)})))) as offset_seconds
+    coalesce(utc_offset_min * 60, secs_between(at_, local_ts(at_, z.timezone))) as offset_seconds
   from acts a join {people} p on a.contact_id = p.contact_id
-    left join contacts c on a.contact_id = c.contact_id
+    left join ({zones(context.options.timezone)}) z on a.contact_id = z.contact_id
   where weight > 0
 )
 select contact_id, row_id, campaign, weight, second, offset_seconds,

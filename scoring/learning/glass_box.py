@@ -14,7 +14,7 @@ import numpy as np
 from scoring.learning.coding import Coding, Flags, Floats
 from scoring.learning.shapes import Curve, Pair, Shapes, Steps, centred
 from scoring.learning.tree_paths import Leaf, Tree, goes_left, leaves, roots
-from scoring.learning.trees import boost
+from scoring.learning.trees import boost, predicted
 
 NAME = "glass_box"
 PAIRS = 10
@@ -50,7 +50,7 @@ def fit(values: Floats, outcome: Floats, coding: Coding, seed: int) -> Shapes:
     trees = roots(singles.dump_model())
     pairs: list[tuple[int, int]] = []
     if width > 1:
-        start = np.asarray(singles.predict(values, raw_score=True), dtype=np.float64)
+        start = predicted(singles, values, raw_score=True)
         search = boost(values, outcome, coding, seed, _SEARCH_ROUNDS, start, **_SEARCH)
         pairs = _strongest(roots(search.dump_model()))
     if pairs:

@@ -224,5 +224,5 @@ def _quick(sample: Sample, coding: Coding, out: set[int], seed: int) -> float:
         if not here.any() or not 0 < learn.outcome.sum() < len(learn):
             return 0.5
         booster = trees.boost(learn.values, learn.outcome, less, seed, _ROUNDS, learning_rate=0.1)
-        scores[here] = np.asarray(booster.predict(rest.values[here], raw_score=True))
+        scores[here] = trees.predicted(booster, rest.values[here], raw_score=True)
     return auc(scores, sample.outcome)

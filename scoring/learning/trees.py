@@ -23,6 +23,10 @@ NAME = "lightgbm"
 ROUNDS = 200
 #: Rows from which tables are worth their preparation.
 MANY = 2000
+#: Of every call into LightGBM, also those whose default would be all cores. It keeps one count for the whole
+#: process, which each call sets anew, and sizes its buffers by it: two calls at once with different counts write
+#: past their ends and crash the process.
+THREADS = 1
 #: Fixed on public lead and churn sets; searching them per account gained on one set of six.
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
@@ -37,7 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "max_bin": 63,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 1,
+    "num_threads": THREADS,
     "verbosity": -1,
 }
 
@@ -61,7 +65,7 @@ class Trees:
 
     def margins(self, values: Floats) -> Floats:
         """Log-odds by row."""
-        return _asarray(self._booster.predict(values, raw_score=True, num_threads=2))
+        return predicted(self._booster, values, raw_score=True)
 
     def contributions(self, values: Floats) -> Floats:
         """Rows x features, in log-odds (TreeSHAP, exact); with `base` they add up to the margin."""
@@ -75,7 +79,7 @@ class Trees:
         return float(self._shap(np.full((1, width), np.nan))[0, -1])
 
     def _shap(self, values: Floats) -> Floats:
-        return _asarray(self._booster.predict(values, pred_contrib=True, num_threads=2))
+        return predicted(self._booster, values, pred_contrib=True)
 
     def to_text(self) -> str:
         return self.text
@@ -104,10 +108,11 @@ def boost(
         outcome,
         init_score=start,
         categorical_feature=coding.categories,
-        params={"max_bin": parameters["max_bin"], "verbosity": -1},
+        params={"max_bin": parameters["max_bin"], "num_threads": THREADS, "verbosity": -1},
     )
     return lgb.train(parameters, data, rounds)
 
 
-def _asarray(predicted: object) -> Floats:
-    return np.asarray(predicted, dtype=np.float64)
+def predicted(booster: lgb.Booster, values: Floats, **how: bool) -> Floats:
+    """What a booster says of rows; `raw_score` for log-odds, `pred_contrib` for what they are made of."""
+    return np.asarray(booster.predict(values, num_threads=THREADS, **how), dtype=np.float64)

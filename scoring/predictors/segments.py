@@ -63,6 +63,8 @@ class Segmentation:
             "interests": list(self.measures.interests),
             "usual": [list(pair) for pair in self.measures.usual],
             "buys": self.measures.buys,
+            "begins": self.measures.begins,
+            "growth": self.measures.growth,
             "scale": self.scale.to_json(),
             "centres": self.centres.tolist(),
             "names": [list(pair) for pair in self.names.items()],
@@ -73,7 +75,9 @@ class Segmentation:
         try:
             given = json.loads(model.files["segments.json"])
             usual = tuple((str(name), float(share)) for name, share in given["usual"])
-            measures = Measures(tuple(given["interests"]), usual, bool(given["buys"]))
+            begins = int(given.get("begins", 0))  # models of before this was kept
+            growth = float(given.get("growth", 1.0))
+            measures = Measures(tuple(given["interests"]), usual, bool(given["buys"]), begins, growth)
             scale = Scale.from_json(given["scale"])
             return cls(measures, scale, np.array(given["centres"]), dict(given["names"]))
         except (KeyError, TypeError, ValueError) as problem:

@@ -24,6 +24,16 @@ _PLAIN = {
     "lightgbm": "boosted trees (LightGBM, depth 6)",
     "average": "average of all candidates",
 }
+#: What the rules beside a send time are.
+_HOURS = {
+    "global": "everyone's hours",
+    "personal_histogram": "the contact's raw counts of hours",
+    "default": "everyone's hours as they are used",
+}
+_BASES = {
+    "activity": "- Too few sends known: these are people's active hours, not corrected for when mail was sent.",
+    "exposure": "- Hours are judged by responses per mail delivered in them, not by mere counts.",
+}
 _DRIVERS = 12
 _TURNS = {
     "up": "; more of it raises the score",
@@ -77,13 +87,16 @@ def _data(meta: Json, evaluation: Json) -> list[str]:
     lines = []
     at = meta.get("as_of") or meta.get("until")
     if at:
-        lines.append(f"- Data up to {at} UTC.")
+        lines.append(f"- Data up to {_instant(at)} UTC.")
     training: Json = meta.get("training", {})
     instants: Sequence[str] = training.get("instants", ())
     if len(instants) > 1:
-        lines.append(f"- {len(instants)} past instants, {instants[0]} to {instants[-1]}.")
+        lines.append(
+            f"- Contacts as they were at {len(instants)} past instants, {_instant(instants[0])} to "
+            f"{_instant(instants[-1])} UTC."
+        )
     elif instants:
-        lines.append(f"- One instant, {instants[0]}.")
+        lines.append(f"- Contacts as they were at one instant, {_instant(instants[0])} UTC.")
     goal = meta.get("goal")
     if instants and isinstance(goal, Mapping) and goal.get("event"):
         lines.append(f"- Outcomes counted for {goal['horizon_days']} days after each instant.")
@@ -94,8 +107,17 @@ def _data(meta: Json, evaluation: Json) -> list[str]:
     if training.get("fingerprint"):
         lines.append(f"- Fingerprint of the training data: `{training['fingerprint']}`.")
     trained_on: Json = meta.get("trained_on", {})
-    lines += [f"- Learnt from {value:,} {name}." for name, value in trained_on.items()]
+    lines += [f"- Learnt from {value:,} {_SEEN.get(name, name)}." for name, value in trained_on.items()]
+    lines += filter(None, [_BASES.get(str(meta.get("basis")))])
     return lines
+
+
+_SEEN = {"contacts": "contacts with enough responses", "events": "responses"}
+
+
+def _instant(text: str) -> str:
+    """2026-11-01T00:00:00 -> "2026-11-01 00:00"."""
+    return text.replace("T", " ")[:16]
 
 
 def number(value: Any) -> str:
@@ -150,11 +172,10 @@ def _by_month(months: Sequence[Json]) -> Iterator[str]:
 
 
 def _send_time(evaluation: Json) -> Iterator[str]:
-    columns = {"hit_top1": "hit, best hour", "hit_top3": "hit, best three", "log_loss_bits": "bits per response"}
-    yield f"| | {' | '.join(columns.values())} |"
-    yield "| --- | --- | --- | --- |"
-    for name, row in {"**this model**": evaluation, **evaluation.get("baselines", {})}.items():
-        yield f"| {name.replace('_', ' ')} | {' | '.join(number(row.get(key)) for key in columns)} |"
+    yield "On each contact's own later responses; shares of responses that fell into the hours that were foretold."
+    yield "Fewer bits are better: 4.585 are those of all hours alike. In brackets the 95% interval."
+    yield ""
+    yield from _hours(evaluation)
     yield ""
     for key, words in (
         ("contacts", "Contacts measured"),
@@ -163,21 +184,53 @@ def _send_time(evaluation: Json) -> Iterator[str]:
     ):
         if evaluation.get(key) is not None:
             yield f"- {words}: {number(evaluation[key])}"
+    if evaluation.get("later_weeks"):
+        yield ""
+        yield "The same on later weeks, which nobody's hours were learnt from."
+        yield ""
+        yield from _hours(evaluation["later_weeks"])
+
+
+def _hours(figures: Json) -> Iterator[str]:
+    columns = {
+        "hit_top1": "in the best hour",
+        "hit_top3": "in the best three",
+        "log_loss_bits": "bits per response",
+    }
+    yield f"| | {' | '.join(columns.values())} |"
+    yield "| --- | --- | --- | --- |"
+    for name, row in {"**this model**": figures, **figures.get("baselines", {})}.items():
+        yield f"| {_HOURS.get(name, name)} | {' | '.join(number(row.get(key)) for key in columns)} |"
 
 
 def _segments(evaluation: Json) -> Iterator[str]:
-    yield "| segment | contacts |"
-    yield "| --- | --- |"
+    told = {one["id"]: one for one in evaluation.get("segments", ())}
+    yield "| segment | contacts | reached the goal | worth each | best reached by |"
+    yield "| --- | --- | --- | --- | --- |"
     for key, size in evaluation.get("sizes", {}).items():
-        yield f"| {evaluation.get('names', {}).get(key, key)} | {number(size)} |"
+        one = told.get(key, {})
+        known = [one.get(name) for name in ("conversion_rate", "value")]
+        cells = [number(size), *("" if value is None else number(value) for value in known)]
+        name = evaluation.get("names", {}).get(key, key)
+        yield f"| {name} | {' | '.join([*cells, one.get('reached_by') or ''])} |"
     yield ""
-    for key, words in (
-        ("k", "Groups"),
-        ("stability", "Found again when contacts are resampled (adjusted Rand index)"),
-        ("separation", "Separation (silhouette)"),
+    membership: Json = evaluation.get("membership", {})
+    for value, words in (
+        (evaluation.get("k"), "Groups"),
+        (
+            evaluation.get("stability"),
+            "Found again when contacts are resampled (adjusted Rand index; 1 is always)",
+        ),
+        (evaluation.get("separation"), "Separation (silhouette; 0 is touching, 1 is far apart)"),
+        (
+            evaluation.get("outcome_information"),
+            "What groups say about what came after (adjusted mutual information; 0 is nothing)",
+        ),
+        (membership.get("moved_share"), "Share that changed segment since the start of the month"),
+        (membership.get("stale_share"), "Share that stays in its segment though another is nearer now"),
     ):
-        if evaluation.get(key) is not None:
-            yield f"- {words}: {number(evaluation[key])}"
+        if value is not None:
+            yield f"- {words}: {number(value)}"
 
 
 def _candidates(evaluation: Json) -> list[str]:
@@ -197,11 +250,22 @@ def _drivers(meta: Json) -> list[str]:
     told = meta.get("drivers")
     if told:
         kept = [one for one in told if named.get(one.get("feature"), True)]
-        lines = [f"- {one['label']}: {_weight(one)}{_way(one.get('direction'))}" for one in kept[:_DRIVERS]]
+        lines = [
+            f"- {_begun(one['label'])}: {_weight(one)}{_way(one.get('direction'))}" for one in kept[:_DRIVERS]
+        ]
     else:
         told = meta.get("effects", ())
         kept = [one for one in told if one["proven"]]
-        lines = [f"- {one['group']}: {_weight(one)}{_TURNS.get(one['direction'], '')}" for one in kept[:_DRIVERS]]
+        lines = [
+            f"- {_begun(one['group'])}: {_weight(one)}{_TURNS.get(one['direction'], '')}"
+            for one in kept[:_DRIVERS]
+        ]
+    if lines:
+        lines = [
+            "How far each moves the score, for or against: 0.1 log-odds are a tenth of the odds, 0.7 twice them.",
+            "",
+            *lines,
+        ]
     if len(kept) < len(told):
         lines += [
             "",
@@ -209,6 +273,10 @@ def _drivers(meta: Json) -> list[str]:
             "they are never given as reasons.",
         ]
     return lines
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _weight(one: Json) -> str:
@@ -238,7 +306,7 @@ def _moved(evaluation: Json) -> list[str]:
                 f"- Share that reached the goal: {number(one['before'])} before, {number(one['after'])} after."
             )
         elif "psi" in one:
-            lines.append(f"- {one['name']}: population stability index {number(one['psi'])}.")
+            lines.append(f"- {one['name']}: population stability index {number(one['psi'])} (above 0.25 is much).")
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from connector import console
+from connector import console, console_figures
 from connector.cli import history, previewing
 from connector.cli.models import _figures
 from connector.console import duration
@@ -170,6 +170,18 @@ def test_what_was_written_names_the_way_back(terminal: io.StringIO) -> None:
 def test_a_models_figures_are_in_words() -> None:
     told = _figures({"auc": {"value": 0.9117}, "lift_top_decile": {"value": 4.37}, "calibration_error": 0.0247})
     assert told == "AUC 0.91, lift 4.4× in the top tenth, percentages off by 2.5 points"
+
+
+@pytest.mark.parametrize(
+    ("basis", "rule"), [("activity", "each visit once"), ("exposure", "corrected for mails sent")]
+)
+def test_send_times_without_known_sends_say_so(terminal: io.StringIO, basis: str, rule: str) -> None:
+    one = {"hit_top1": 0.1, "hit_top3": 0.3, "log_loss_bits": 4.2}
+    figures = {**one, "basis": basis, "contacts": 40, "events": 900, "personal_share": 1.0}
+    console_figures._send_time({**figures, "baselines": {"default": one}})
+    said = " ".join(terminal.getvalue().split())
+    assert ("Too few sends known" in said) is (basis == "activity")
+    assert console_figures.rule("default", basis) == f"everyone's hours, {rule}"
 
 
 def test_instants_in_the_audit_log_are_dates() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from connector.cli import app
+from connector.cli import app, explaining
 from connector.jobs.explain import explain
 from connector.jobs.run import Run, open_run, silent
 from connector.jobs.score import score
@@ -123,6 +123,50 @@ def test_an_accounts_contact_is_explained_from_the_mirror_alone(tmp_path: Path) 
     assert code == 0, err
     assert f"{told['score']:.0f}" == row["leadlight_score"]
     assert told["as_of"] == at.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "zone"), [({}, "America/New_York"), ({"timezone": "Asia/Tokyo"}, "Asia/Tokyo")]
+)
+def test_contacts_without_a_zone_live_in_the_accounts(tmp_path: Path, chosen: dict[str, Any], zone: str) -> None:
+    """Their best hour is one of the account's day, not of the day in Greenwich."""
+    settings = Settings(platform="hubspot", state_dir=tmp_path, **chosen)
+    account = Account("hubspot", "4711", timezone="America/New_York")
+    with Mirror.open(tmp_path / "hubspot-4711", account) as mirror:
+        offline = cast(Platform, Offline("hubspot", None))
+        run = Run("r", "score", settings, offline, mirror, None, time.monotonic(), silent)
+        assert run.options().timezone == zone
+
+
+@pytest.mark.parametrize(
+    ("zone_from", "said"),
+    [
+        ("record", "In the contact's own time (Europe/Berlin)."),
+        ("country", "In the contact's own time (Europe/Berlin, by the country)."),
+        ("account", "In the account's time (Europe/Berlin): the contact's own zone is not known."),
+    ],
+)
+def test_it_says_whose_time_the_best_hour_is_in(
+    capsys: pytest.CaptureFixture[str], zone_from: str, said: str
+) -> None:
+    best = {"hour": 9, "weekday": "monday", "source": "default", "zone": "Europe/Berlin", "zone_from": zone_from}
+    explaining._when_and_who({"send_time": best, "segment": None})
+    told = " ".join(capsys.readouterr().err.split())
+    assert told == f"Best time to send: 09:00, best on Monday, by everyone's habit. {said}"
+
+
+def test_what_is_not_proven_is_marked_and_the_mark_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = {"points": 3.04, "odds": 1.237, "log_odds": 0.213, "text": "spent 110", "proven": False}
+    sure = {"points": 36.5, "odds": 22.01, "log_odds": 3.09, "text": "bought 23 times", "proven": True}
+    figures = {"score": 90.0, "grade": "A", "probability": 0.9, "confidence": "high", "goal": "a purchase"}
+    gates = {"gates": {"passed": True, "reasons": []}, "would_change_most": []}
+    explaining._score({**figures, **gates, "reasons": [sure, reason]})
+    told = capsys.readouterr().err
+    assert "+36.5 points, odds × 22: bought 23 times\n" in told
+    assert "+3.0 points, odds × 1.24: spent 110 *\n" in told
+    assert "never named on the record" in told
+    explaining._score({**figures, **gates, "reasons": [sure]})
+    assert "never named" not in capsys.readouterr().err
 
 
 def test_who_has_converted_is_told_why_there_is_no_score(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ class Oracle:
         at: datetime = event["occurred_at"]
         if event["utc_offset_min"] is not None:
             return at + timedelta(minutes=event["utc_offset_min"])
-        name = self.contacts[event["contact_id"]]["timezone"] or self.zone
+        contact = self.contacts[event["contact_id"]]
+        name = contact["timezone"] or {"DE": "Europe/Berlin"}.get(contact["country"], self.zone)
         return at.replace(tzinfo=UTC).astimezone(ZoneInfo(name)).replace(tzinfo=None)
 
     def inside(self, rows: Iterable[Row], as_of: datetime, window: int) -> list[Row]:

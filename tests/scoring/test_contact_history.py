@@ -64,6 +64,9 @@ def here() -> Context:
               "changed_at": moment(2026, 1, 5, 8, 0, 0)}],
         ),
     }  # fmt: skip
+    options = '[{"value": "lead", "label": "Warm lead"}, {"value": "mql", "label": "Qualified"}]'
+    stages = {"object": "contact", "property": "lifecyclestage", "column_name": "p_lifecyclestage"}
+    tables["property_definitions"] = from_rows("property_definitions", [{**stages, "options": options}])
     return Context(DuckEngine.in_memory(tables), AS_OF, Goal(event="deal_won"))
 
 
@@ -86,8 +89,8 @@ def test_what_happened_is_told_in_words(here: Context) -> None:
     assert told["2026-03-01"] == ["was sent an e-mail: Spring"]
     assert told["2026-02-01"] == ["2 deals were opened"]
     assert told["2026-02-09"] == ["a deal was lost"]
-    assert told["2026-02-03"] == ["bought something: 20.0"]
-    assert told["2026-01-05"] == ["became known", "became lead"]
+    assert told["2026-02-03"] == ["bought something: 20.00"]
+    assert told["2026-01-05"] == ["became known", "became Warm lead"]
 
 
 def test_nothing_from_the_instant_on_is_told(here: Context) -> None:

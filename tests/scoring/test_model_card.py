@@ -130,6 +130,32 @@ def test_other_predictors_have_cards_with_their_figures(predictor: str, evaluati
     assert ("Refused" in text) is not evaluation["passed"]
 
 
+def test_a_send_time_card_tells_both_splits_and_that_no_sends_are_known() -> None:
+    later = {
+        **SEND,
+        "log_loss_bits": 4.2111,
+        "baselines": {"default": {"hit_top1": 0.07, "hit_top3": 0.2, "log_loss_bits": 4.4}},
+    }
+    model = made("send_time", {**SEND, "later_weeks": later})
+    text = card(replace(model, meta={**model.meta, "basis": "activity"}))
+    assert "not corrected for when mail was sent" in text
+    assert "| everyone's hours | 0.0912 | 0.2512 | 4.3987 |" in text
+    assert "later weeks" in text
+    assert "| everyone's hours as they are used | 0.07 | 0.2 | 4.4 |" in text
+    assert "4.2111" in text
+    assert "per mail delivered" in card(replace(model, meta={**model.meta, "basis": "exposure"}))
+
+
+def test_a_segments_card_tells_what_each_is_worth_and_how_fresh_membership_is() -> None:
+    told = {"id": "s1", "conversion_rate": 0.4321, "value": 265.5, "reached_by": "forms"}
+    more = {"segments": [told], "membership": {"moved_share": 0.0421, "stale_share": 0.1198}}
+    text = card(made("segments", {**GROUPS, **more, "outcome_information": 0.0935}))
+    assert "| Loyal buyers | 1,204 | 0.4321 | 265.5 | forms |" in text
+    assert "| Lapsed | 377 |  |  |  |" in text
+    for figure in ("0.0421", "0.1198", "0.0935"):
+        assert figure in text
+
+
 def test_a_card_lies_beside_every_stored_version(tmp_path: Path, lead: Model) -> None:
     place = model_store.save(tmp_path, lead)
     assert (place / "card.md").read_text(encoding="utf-8") == card(lead)

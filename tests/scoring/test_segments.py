@@ -13,9 +13,11 @@ import pyarrow.csv as csv
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from scoring import snapshots
 from scoring.engine import DuckEngine
 from scoring.errors import ModelMismatch
 from scoring.goals import Goal
+from scoring.groups import behaviour
 from scoring.predictors.base import Context, Evaluation, Model
 from scoring.predictors.segments import Segmentation, Segments, _followed_up
 from scoring.tables import from_rows
@@ -215,6 +217,46 @@ def households() -> Context | None:
     return Context(engine, datetime.fromisoformat("2018-01-01 12:00"), Goal(event="purchase"))
 
 
+def test_more_on_record_is_not_more_done() -> None:
+    """Records began 200 days ago, and everybody does every month what they did the month before."""
+    events = [
+        {
+            "event_id": f"{contact}-{act}",
+            "contact_id": f"c{contact:03}",
+            "kind": "page_view" if contact % 2 else "email_click",
+            "occurred_at": AS_OF - timedelta(days=act * (2 + contact % 7), hours=1 + contact % 23),
+        }
+        for contact in range(200)
+        for act in range(200 // (2 + contact % 7))
+    ]
+    rows = [{"contact_id": f"c{contact:03}"} for contact in range(200)]
+    now = context({"contacts": from_rows("contacts", rows), "events": from_rows("events", events)})
+    model = SEGMENTS.train(replace(now, as_of=AS_OF - timedelta(days=62)))
+    was, measures = [], Segmentation.from_model(model).measures
+    for days in (62, 0):
+        here = replace(now, as_of=AS_OF - timedelta(days=days))
+        snapshots.population(here, "everybody")
+        behaviour.gather(here, "everybody")
+        here.engine.run("create or replace temp table pairs as select contact_id, as_of from everybody")
+        found = behaviour.measure(here.engine, measures)
+        was.append(found.values[:, list(measures.names).index("frequency")])
+    assert measures.growth == pytest.approx(1, abs=0.1)
+    assert np.median(was[1] / was[0]) == pytest.approx(1, abs=0.03)
+    assert was[0].mean() == pytest.approx(365 * np.mean([1 / (2 + n % 7) for n in range(200)]), rel=0.05)
+
+
+def test_who_has_fallen_silent_does_not_do_less_for_a_longer_record() -> None:
+    """Nothing new on record is no more done, and no less either: counts stay what they are."""
+    measures = behaviour.Measures((), (), False, begins=0, growth=0.0)
+    assert measures.years(np.array([100.0, 200.0]) * 86400).tolist() == [1.0, 1.0]
+    tables = made()
+    for row in (events := tables["events"].to_pylist()):
+        row["occurred_at"] -= timedelta(days=400)
+    here = context({"contacts": tables["contacts"], "events": from_rows("events", events)})
+    snapshots.population(here, "everybody")
+    assert behaviour.learn(here, "everybody").growth == 0
+
+
 def test_a_month_later_households_keep_their_segment_unless_they_changed() -> None:
     now = households() or trained()[0]
     then = replace(now, as_of=now.as_of - timedelta(days=31))
@@ -224,11 +266,13 @@ def test_a_month_later_households_keep_their_segment_unless_they_changed() -> No
     engine.put("after", _followed_up(now, segmentation))
     [told] = engine.fetch(
         "select count(*) as known, sum(cast(b.nearest = a.nearest as integer)) as unchanged, "
-        'avg(case when b.nearest = a.nearest then cast(b."group" = a."group" as integer) end) as kept '
+        'avg(case when b.nearest = a.nearest then cast(b."group" = a."group" as integer) end) as kept, '
+        'avg(cast(b."group" = a."group" as integer)) as stayed '
         'from before b join after a using (contact_id) where b."group" >= 0 and a."group" >= 0'
     ).to_pylist()
     assert told["unchanged"] > 0.7 * told["known"] > 0
     assert told["kept"] >= 0.9
+    assert told["stayed"] >= 0.9
 
 
 def test_groups_of_households_are_found_again() -> None:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from connector.jobs.run import Run, Task
-from scoring.engine import literal, quoted
+from scoring.engine import quoted
 from scoring.predictors.base import Model
+from scoring.zones import zones
 
 #: Days of mail that are looked at, and days within which an answer counts.
 DAYS, ANSWER_DAYS = 180, 7
@@ -49,8 +50,8 @@ def _sends(run: Run) -> str:
     """Mails by the contact's local hour, and how many a person answered: clicked or replied within ANSWER_DAYS.
     An answer belongs to a mail by campaign."""
     since, until = (f"timestamp '{at:%Y-%m-%d %H:%M:%S}'" for at in (run.as_of - timedelta(days=DAYS), run.as_of))
-    zone = f"coalesce(c.timezone, {literal(run.options().timezone)})"
     run.engine()
+    zone = zones(run.options().timezone)
     return f"""
         with sends as (
             select contact_id, campaign_id, min(occurred_at) as sent_at from events
@@ -61,10 +62,10 @@ def _sends(run: Run) -> str:
             where kind in ('email_click', 'email_reply') and human >= 0.5e0 and occurred_at >= {since}
             group by contact_id, campaign_id
         )
-        select hour(local_ts(s.sent_at, {zone})) as hour, count(*) as n,
+        select hour(local_ts(s.sent_at, z.timezone)) as hour, count(*) as n,
                count(case when a.answered_at >= s.sent_at
                      and secs_between(s.sent_at, a.answered_at) <= {ANSWER_DAYS * 86400} then 1 end) as m
-        from sends s join store.contacts c using (contact_id)
+        from sends s join ({zone}) z using (contact_id)
              left join answers a on a.contact_id = s.contact_id and a.campaign_id = s.campaign_id
         group by hour
     """
