@@ -120,7 +120,7 @@ def settings_text(choices: Choices) -> str:
         '#state_dir = ".leadlight"',
         "",
         "# A run that would change more contacts than this, or move more than this share of the grades that stand",
-        "# (0.2 unless you say otherwise), writes nothing.",
+        "# (0.2 unless you say otherwise), writes nothing; of companies, none beyond the same number.",
         "#max_changes = 5000",
         "#max_grade_moves = 0.2",
         "# Nothing is written before a person has approved the plan (leadlight approve).",

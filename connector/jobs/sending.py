@@ -52,19 +52,28 @@ def send(
     flying: dict[Future[list[Outcome]], Sequence[Write]] = {}
     with ThreadPoolExecutor(run.platform.concurrency) as pool:
         while True:
-            while failure is None and len(flying) < run.platform.concurrency and (batch := next(batches, None)):
-                ledger.attempt(run.id, [write.record_id for write in batch], start)
-                flying[pool.submit(run.platform.write, batch)] = batch
+            fresh: list[list[Write]] = []
+            while (
+                failure is None
+                and len(flying) + len(fresh) < run.platform.concurrency
+                and (batch := next(batches, None))
+            ):
+                fresh.append(batch)
+            if fresh:
+                ledger.attempt(run.id, [write.record_id for batch in fresh for write in batch], start)
+                flying |= {pool.submit(run.platform.write, batch): batch for batch in fresh}
             if not flying:
                 break
+            came: list[tuple[Sequence[Write], list[Outcome]]] = []
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 sent = flying.pop(future)
                 try:
-                    outcomes = future.result()
-                    ledger.settle(run.id, outcomes, start)
-                    _account_for(pushed, sent, outcomes)
+                    came.append((sent, future.result()))
                 except LeadlightError as error:
                     failure = failure or error
+            ledger.settle(run.id, [outcome for _, outcomes in came for outcome in outcomes], start)
+            for sent, outcomes in came:
+                _account_for(pushed, sent, outcomes)
             try:
                 run.progress(stage, pushed.changed + pushed.failed + pushed.skipped, total)
                 run.pause()
