@@ -209,13 +209,14 @@ def _desire(run: Run, scores: str | None) -> None:
 
 def _capped(run: Run, max_changes: int | None, limit: int | None) -> str | None:
     """Take out everything where more companies would change (of the first `limit`) than `max_changes` allows, and
-    say so; those that name somebody who may not be named are neither counted nor taken out."""
+    say so; those that name somebody who may not be named are neither counted nor taken out, but only cleared."""
     cap = run.settings.max_changes if max_changes is None else max_changes
     beyond = f"company_id not in (select company_id from {_DESIRED} where must)"
     companies = _companies(run, f"{_PLANNED} where {beyond}")
     companies = companies if limit is None else min(companies, limit)
     if cap is None or companies <= cap:
         return None
+    _clear_alone(run, "true")
     run.mirror.connection.execute(f"delete from {_PLANNED} where {beyond}")
     return (
         f"{companies:,} companies would change, the cap (max_changes) is {cap:,}: their scores were left as they "
@@ -224,18 +225,30 @@ def _capped(run: Run, max_changes: int | None, limit: int | None) -> str | None:
 
 
 def _leave_held(run: Run, scored: Scored, task: Task) -> int:
-    """Take out companies that a rollback holds back, unless they name somebody who may not be named; how many."""
+    """Take out companies that a rollback holds back; how many. Those that name somebody who may not be named are
+    cleared."""
     model = scored.trained.models.get(task.key)
     if model is None:
         return 0
-    held = f"""
+    all_held = f"""
         select object_id from store.holds where object = 'company' and predictor = {literal(task.key)}
             and model = {literal(model.version)}
-            and object_id not in (select company_id from {_DESIRED} where must)
     """
+    _clear_alone(run, f"company_id in ({all_held})")
+    held = f"{all_held} and object_id not in (select company_id from {_DESIRED} where must)"
     companies = _companies(run, f"{_PLANNED} where company_id in ({held})")
     run.mirror.connection.execute(f"delete from {_PLANNED} where company_id in ({held})")
     return companies
+
+
+def _clear_alone(run: Run, where: str) -> None:
+    """Desire that nothing stands on those of these companies that name somebody who may not be named, in the place
+    of new values."""
+    changed = run.mirror.connection.execute(
+        f"update {_DESIRED} set value = null where must and value is not null and {where}"
+    ).fetchall()
+    if changed[0][0]:
+        run.mirror.ledger.of("company").differences(_DESIRED, into=_PLANNED)
 
 
 def _leave_small_moves(run: Run, score: str, reasons: str) -> None:

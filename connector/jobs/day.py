@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 import pyarrow as pa
 
 from connector.jobs import discipline
+from connector.jobs.objections import REASON
 from connector.jobs.run import Run
 from connector.mirror.ledger import SETTLES
 from connector.mirror.sql import registered
@@ -43,7 +44,8 @@ class Grades:
 
 @dataclass
 class Day:
-    """What was rescored since midnight: contacts written, and grades by task key."""
+    """What was rescored since midnight: contacts written, and grades by task key. What an objection took away does
+    not count."""
 
     date: date
     contacts: set[str] = field(default_factory=set)
@@ -61,7 +63,7 @@ def today(run: Run, as_of: datetime) -> Day:
 def _counted(run: Run, on: date) -> Day:
     written = f"""from store.writes w join store.runs r using (run_id) join store.outcomes o on {SETTLES}
                  where r.command = ? and r.started_at >= ? and o.state = 'written'
-                   and w.object = 'contact'"""
+                   and w.object = 'contact' and w.reason is distinct from {literal(REASON)}"""
     since = [run.command, datetime.combine(on, time())]
     day = Day(on, _ids(run, f"select distinct w.object_id {written}", since))
     for task in run.tasks():

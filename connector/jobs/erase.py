@@ -24,6 +24,7 @@ from connector.jobs.people import Person, find
 from connector.jobs.run import Run
 from connector.jobs.sending import give_up, recover
 from connector.mirror.ledger import Ledger
+from connector.mirror.pages import ERASED
 from connector.mirror.schema import FILE
 from connector.platform import Write
 from scoring.engine import literal
@@ -151,16 +152,17 @@ def _clear_companies(run: Run, person: Person) -> tuple[_Companies, str | None]:
     except FixSetup as problem:
         give_up(ledger, run.id, problem)
         off = (
-            f"{len(naming):,} companies on the platform still name the person in their reasons, and could not be "
-            f"cleared: {problem} Grant it and run `leadlight sync`, which clears them; or clear "
-            f"{' and '.join(names)} of them by hand."
+            f"{len(naming):,} companies on the platform still name the person, or one erased before, in their "
+            f"reasons, and could not be cleared: {problem} Grant it and run `leadlight sync` or this again, which "
+            f"clears them; or clear {' and '.join(names)} of them by hand."
         )
         return _Companies(left=naming), off
 
 
 def _naming(run: Run, person: Person) -> list[str]:
-    """Live companies whose reasons name a contact of the person."""
-    ids = ", ".join(map(literal, person.contact_ids))
+    """Live companies whose reasons name a contact of the person, or one who was erased before and could not be
+    taken out of them then."""
+    ids = ", ".join(map(literal, (*person.contact_ids, ERASED)))
     rows = run.mirror.connection.execute(
         "select company_id from store.companies where deleted_at is null and merged_into is null "
         f"and list_has_any({named_in('ours')}, [{ids}]::varchar[]) order by company_id"
@@ -175,7 +177,13 @@ def _clear_records(run: Run, ledger: Ledger, record_ids: Sequence[str], properti
     for start in range(0, len(ids), size):
         present.update(run.platform.read_ours(ids[start : start + size], names, ledger.object))
     rows = [
-        {ledger.key: key, "property": name, "value_before": value, "value_after": None, "reason": "erasure"}
+        {
+            ledger.key: key,
+            "property": name,
+            "value_before": run.mirror.erased.unnamed(value),
+            "value_after": None,
+            "reason": "erasure",
+        }
         for key, write in present.items()
         if write is not None
         for name, value in write.values.items()

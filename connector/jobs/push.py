@@ -42,8 +42,11 @@ class PushOptions:
     out: Path | None = None
 
 
-def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict[str, Any]:
+def push(
+    run: Run, scored: Scored, options: PushOptions = PushOptions(), before: Pushed | None = None
+) -> dict[str, Any]:
     """Write the values of the predictors that passed their gates. Returns `pushed`, and what goes beside it.
+    `before`: what the run took away already from who objects.
 
     Raises Refused when every predictor that ran was refused, when a cap is met, or when a person has to approve
     first: then nothing is written, but that who objects to profiling loses what stands, on companies too.
@@ -52,17 +55,25 @@ def push(run: Run, scored: Scored, options: PushOptions = PushOptions()) -> dict
         objections.find_objecting(run)
         return _push(run, scored, options, Pushed())
     taken = objections.take_away(run)
+    if before is not None:
+        # who failed then was tried again now
+        taken.changed, taken.values = taken.changed + before.changed, taken.values + before.values
     try:
         return _push(run, scored, options, taken)
     except Refused as refusal:
         told = refusal.result.get("companies", {})
         companies = take_names_away(run)
-        companies |= {name: companies[name] + told.get(name, 0) for name in _written(Pushed())}
-        if not taken.changed + companies["changed"]:
+        # what failed or was left was tried again now
+        companies |= {name: companies[name] + told.get(name, 0) for name in ("changed", "values")}
+        companies |= {name: told.get(name, 0) for name in ("unchanged", "held")}
+        if not any(_written(taken).values()) and not companies["changed"] + companies["failed"]:
             raise
+        away = (
+            f" All the same {taken.changed:,} contacts who object to profiling lost their values, and "
+            f"{companies['changed']:,} companies theirs, whose reasons named somebody who may not be named."
+        )
         raise Refused(
-            f"{refusal} All the same {taken.changed:,} contacts who object to profiling lost their values, and "
-            f"{companies['changed']:,} companies theirs, whose reasons named somebody who may not be named.",
+            f"{refusal}{away if taken.changed + companies['changed'] else ''}",
             {
                 **refusal.result,
                 "pushed": {**refusal.result["pushed"], **_written(taken)},
@@ -75,7 +86,8 @@ def _push(run: Run, scored: Scored, options: PushOptions, taken: Pushed) -> dict
     """The same; `taken`: what was taken away already from who objects."""
     passed = passed_names(run, scored)
     plan = _plan(run, scored, passed, options)
-    pushed = replace(taken, unchanged=plan.unchanged, held=plan.held, left=plan.left)
+    # from whom nothing could be taken is in the plan again, and counts by what becomes of it there
+    pushed = replace(taken, failed=0, skipped=0, unchanged=plan.unchanged, held=plan.held, left=plan.left)
     result: dict[str, Any] = {"pushed": pushed.to_json()}
     if options.out is not None:
         write_table(options.out, plan.table().drop_columns(["worth"]))

@@ -30,7 +30,7 @@ from connector.jobs.sending import Pushed, chunks, recover, send
 from connector.jobs.train import Trained, standing
 from connector.jobs.withhold import keep_arms
 from connector.mirror.excerpt import OWN, Excerpt, together
-from connector.mirror.sql import first, texts
+from connector.mirror.sql import count, first, texts
 from connector.platform import Asked, Hint, Page, PullRequest, Readable
 from scoring.decisions import decide
 from scoring.engine import literal
@@ -189,11 +189,13 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
         done.scored += compute(run, trained, as_of, _FRESH)
     batch = run.at(as_of, _ABOUT)
     scored = Scored(trained, _standing_values(run, trained), 0)
+    if scored.computed.num_rows < count(run.mirror.connection, _ABOUT):
+        # somebody has nothing computed, as everybody who objects: first, so that it stands in nobody else's way
+        _take_away(batch, done)
     try:
         names = passed_names(batch, scored)
     except Refused as refusal:
         done.reasons.append(str(refusal))
-        _take_away(batch, done)
         return
     with done.step("plan"):
         rows = _plan(batch, scored, names, done, webhook=webhook)
@@ -204,14 +206,13 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
 
 def _take_away(run: Run, done: Done) -> None:
     """Clear those of `done.about` that object to profiling."""
-    before = replace(run.kept.setdefault("objections", Pushed()))
     run.kept["settled"] = False
     taken = take_away(replace(run, among=_ABOUT), done.left)
     run.kept["settled"] = True
-    done.pushed.changed += taken.changed - before.changed
-    done.pushed.failed += taken.failed - before.failed
-    done.pushed.skipped += taken.skipped - before.skipped
-    done.pushed.values += taken.values - before.values
+    done.pushed.changed += taken.changed
+    done.pushed.failed += taken.failed
+    done.pushed.skipped += taken.skipped
+    done.pushed.values += taken.values
 
 
 def _standing_values(run: Run, trained: Trained) -> pa.Table:
@@ -281,7 +282,6 @@ def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: 
     _, held = differ(batch, scored, names)
     done.pushed.held += held
     connection = batch.mirror.connection
-    allowed = False
     if batch.settings.require_approval:
         done.reasons.append(
             "Approval is awaited (require_approval): rescoring writes nothing, the next sync plans."
@@ -291,11 +291,8 @@ def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: 
         done.reasons += [*reasons, "Rescoring writes nothing more of this; the next sync looks at it as a whole."]
         connection.execute("delete from planned")
     else:
-        allowed = True
         add_marks(batch, scored, _rescored(names) if webhook else None)
         discipline.rank(batch)
-    if not allowed:
-        _take_away(batch, done)
     planned = [row[0] for row in connection.execute("select distinct contact_id from planned").fetchall()]
     under_way = batch.mirror.ledger.supersede(batch.id, planned, sorted(batch.mirror.running))
     if under_way:

@@ -22,9 +22,8 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
         if not run.settings.require_approval:
             ensure_installed(run, run.properties())
     pulled = pull(run)
-    if not options.dry_run:
-        # before anything that may stop a sync
-        objections.take_away(run)
+    # before anything that may stop a sync
+    taken = None if options.dry_run else objections.take_away(run)
     lists.require(run)
     scored = score(run)
     result: dict[str, Any] = {
@@ -37,7 +36,7 @@ def sync(run: Run, options: PushOptions = PushOptions()) -> dict[str, Any]:
         **({} if pulled.retention is None else {"retention": pulled.retention}),
     }
     try:
-        result |= push(run, scored, options)
+        result |= push(run, scored, options, taken)
     except Refused as refusal:
         refusal.result = {**result, **refusal.result, **spent(run)}
         raise

@@ -92,6 +92,10 @@ class Erased:
     def has_address(self, address: str) -> bool:
         return bool(self._hashes) and self._hash("address", address) in self._hashes
 
+    def unnamed(self, reasons: str) -> str:
+        """A company's reasons without the ids of people who were erased."""
+        return re.sub(NAMED, self._told, reasons)
+
     def sift(self, page: Page) -> Page:
         """The page without the rows of people who were erased. A new contact with an erased address is the same
         person, who is remembered under the new id too."""
@@ -134,9 +138,7 @@ class Erased:
                 continue
             naming = pc.fill_null(pc.match_substring_regex(table[name], NAMED), False)
             if pc.any(naming).as_py():
-                told = [
-                    None if text is None else re.sub(NAMED, self._told, text) for text in table[name].to_pylist()
-                ]
+                told = [None if text is None else self.unnamed(text) for text in table[name].to_pylist()]
                 table = table.set_column(place, name, pa.array(told, table[name].type))
         return table
 
