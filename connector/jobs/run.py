@@ -12,6 +12,7 @@ from typing import Any
 from connector.errors import BadSetting, Refused, Stopped
 from connector.jobs.eligibility import read_consent, read_filters
 from connector.mirror import Mirror
+from connector.mirror.sql import first
 from connector.platform import Platform, WrittenObject
 from connector.platforms.files.mapping import property_name, read_mapping
 from connector.progress import Progress, silent
@@ -138,8 +139,8 @@ class Run:
 
     def tasks(self) -> list[Task]:
         """Every predictor for the first goal, and those that have a goal for the others too."""
-        first, *others = self.goals()
-        tasks = [Task(predictor, first) for predictor in PREDICTORS]
+        main, *others = self.goals()
+        tasks = [Task(predictor, main) for predictor in PREDICTORS]
         tasks += [
             Task(predictor, goal) for goal in others for predictor in PREDICTORS if predictor.name == "lead_score"
         ]
@@ -220,7 +221,7 @@ class Run:
 
     def _account_zone(self) -> str:
         """The zone that the account keeps on the platform; UTC where it tells none."""
-        found = self.mirror.connection.execute("select timezone from store.account").fetchone()
+        found = first(self.mirror.connection, "select timezone from store.account")
         return (found[0] if found is not None else None) or "UTC"
 
     def _never_features(self) -> frozenset[str]:

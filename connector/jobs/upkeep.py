@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.jobs.run import Run, Task
+from connector.mirror.sql import first
 from scoring.predictors.base import Model
 from scoring.versions import model_history, model_store, upkeep
 from scoring.versions.reference import Population, weighty
@@ -115,5 +116,5 @@ def with_staleness(run: Run, gate: dict[str, Any]) -> dict[str, Any]:
 def _stale(run: Run) -> str | None:
     if run.platform.name == "files":
         return None
-    row = run.mirror.connection.execute("select max(committed_at) from store.cursors").fetchone()
+    row = first(run.mirror.connection, "select max(committed_at) from store.cursors")
     return upkeep.stale(None if row is None else row[0], run.as_of, run.settings.gates)
