@@ -28,7 +28,9 @@ UNTIL = datetime(2026, 6, 30)
 
 
 def family(feature: Feature) -> str:
-    """CRM properties, or what a computed feature's group begins with."""
+    """What job titles tell, CRM properties, or what a computed feature's group is."""
+    if feature.name.endswith(("@seniority", "@department")):
+        return "job titles"
     return "CRM properties" if feature.property is not None else feature.group
 
 
