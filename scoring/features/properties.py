@@ -197,7 +197,8 @@ def _title(source: Source) -> list[Feature]:
     )  # fmt: skip
     return [
         Feature(
-            f"{source.name}{PART}{part}", "category", label, source.property, label, "text", phrase, None, (), options,
+            f"{source.name}{PART}{part}", "category", label, source.property, label, "text", phrase, None, (),
+            options,
         )
         for part, label, phrase, options in parts
     ]  # fmt: skip

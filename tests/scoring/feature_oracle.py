@@ -118,6 +118,14 @@ class Oracle:
                 last_60 = self.total(self.inside(rows, as_of, 60))
                 out[f"{key}_trend"] = ratio(self.total(self.inside(rows, as_of, 30)), last_60)
         out.update(self.received(mine, as_of))
+        out["answer_hours"] = self.answer_hours(mine, as_of)
+        for key in ("engagement", "clicks", "views"):
+            fresh = 0.0
+            for e in mine:
+                if e["kind"] in COUNTED[key][0]:
+                    halves = seconds(e["occurred_at"], as_of) / (30 * 86400)
+                    fresh += math.floor(1000 * self.weight(e) * 0.5**halves + 0.5)
+            out[f"{key}_decayed"] = fresh / 1000
         out.update(self.active_days(contact_id, mine, as_of))
         out.update(self.mix(mine, as_of))
         return out
@@ -135,6 +143,23 @@ class Oracle:
         rate = ratio(clicks, out["received_365d"])
         out["click_rate"] = None if rate is None else min(rate, 1.0)
         return out
+
+    def answer_hours(self, mine: list[Row], as_of: datetime) -> float | None:
+        logs = []
+        for answer in self.inside(mine, as_of, 365):
+            if answer["kind"] not in MAIL or not self.by_person(answer):
+                continue
+            mails = [
+                e["occurred_at"]
+                for e in mine
+                if e["kind"] in ("email_sent", "email_delivered")
+                and e["campaign_id"] == answer["campaign_id"]
+                and e["occurred_at"] <= answer["occurred_at"]
+            ]
+            took = seconds(max(mails), answer["occurred_at"]) if mails else math.inf
+            if took <= 30 * 86400:
+                logs.append(math.ceil(1000 * math.log(took + 60)))
+        return (math.exp(sum(logs) / (1000 * len(logs))) - 60) / 3600 if logs else None
 
     def active_days(self, contact_id: str, mine: list[Row], as_of: datetime) -> dict[str, Any]:
         firsts: dict[Any, datetime] = {}
