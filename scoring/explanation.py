@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoring.features.build import OTHER, Feature
-from scoring.features.sql import DURATIONS, FINE
 from scoring.learning.coding import Coding, Flags, Floats, Ints
 
 FOR, AGAINST = 3, 2
@@ -122,7 +121,7 @@ def _legible(feature: Feature, values: Floats) -> Floats:
     """Values to the digits that get said, so that few are distinct."""
     if feature.kind == "category":
         return values
-    if feature.unit in FINE:
+    if feature.unit in ("share", "number"):
         scale = 10.0 ** (3 - np.floor(np.log10(np.maximum(np.abs(np.nan_to_num(values)), 1e-4))))
         out: Floats = np.round(values * scale) / scale
         return out
@@ -136,8 +135,8 @@ def _silent(coding: Coding, known: Floats) -> Flags:
         if feature.kind == "category":
             levels = coding.levels[feature.name]
             out[:, i] = known[:, i] == (levels.index(OTHER) if OTHER in levels else -1)
-        elif feature.phrase_none is None and feature.unit not in DURATIONS:
-            digits = 3 if feature.unit in FINE else 0
+        elif feature.phrase_none is None and feature.unit != "days":
+            digits = 3 if feature.unit in ("share", "number") else 0
             out[:, i] = np.round(np.nan_to_num(known[:, i], nan=1.0), digits) == 0
     return out
 

@@ -31,10 +31,6 @@ DEMO_PAGES = ("demo", "/trial", "free-trial", "contact-sales", "/book", "get-sta
 WORK_FROM, WORK_UNTIL = 9, 18
 #: In thousandths: at least this likely to be a person's doing.
 BY_A_PERSON = 500
-#: Days after a mail in which a click or a reply is an answer to it.
-ANSWER_DAYS = 30
-#: Seconds below which answers are equally fast; keeps one at once from counting for more than all others.
-AT_ONCE = 60
 #: Days after which an activity counts half in what is decayed.
 HALF_LIFE = 30
 DECAYED = ("engagement", "clicks", "views")
@@ -137,7 +133,7 @@ def prepare(context: Context, pairs: str, features: Sequence[Feature] | None) ->
                 select t.*{marks}
                 from (
                     select p.contact_id, p.as_of, e.code, e.weight, e.on_pricing, e.on_demo, e.at_work,
-                        e.at_weekend, e.opens_day, e.delivered_so_far, e.sent_so_far, e.answer,
+                        e.at_weekend, e.opens_day, e.delivered_so_far, e.sent_so_far,
                         secs_between(e.occurred_at, p.as_of) as age
                     from {quoted(pairs)} p
                     left join {EVENTS} e on e.contact_id = p.contact_id and e.occurred_at < p.as_of
@@ -154,7 +150,7 @@ def _events(context: Context, pairs: str) -> None:
         create or replace temp table {EVENTS} as
         with chosen as (select contact_id, max(as_of) as until from {quoted(pairs)} group by contact_id),
         own as (
-            select e.contact_id, e.event_id, e.campaign_id, e.occurred_at, {_code()} as code,
+            select e.contact_id, e.event_id, e.occurred_at, {_code()} as code,
                 cast(floor(coalesce(e.human, 1.0e0) * 1000.0e0 + 0.5e0) as bigint) as weight,
                 {_on_page(PRICING_PAGES)} as on_pricing, {_on_page(DEMO_PAGES)} as on_demo,
                 case when e.utc_offset_min is not null then e.occurred_at + e.utc_offset_min * interval '1' minute
@@ -175,8 +171,7 @@ def _events(context: Context, pairs: str) -> None:
             active and row_number() over (
                 partition by contact_id, active, local_day order by occurred_at, event_id
             ) = 1 as opens_day,
-            {_so_far("email_delivered")} as delivered_so_far, {_so_far("email_sent")} as sent_so_far,
-            case when {_any_of(MAIL)} and weight >= {BY_A_PERSON} then {_answer()} end as answer
+            {_so_far("email_delivered")} as delivered_so_far, {_so_far("email_sent")} as sent_so_far
         from marked
     """)
 
@@ -199,23 +194,10 @@ def _so_far(kind: str) -> str:
     )
 
 
-def _answer() -> str:
-    """Logarithm, in thousandths, of the seconds since the campaign's last mail to the contact; of what belongs to
-    no campaign, since the last such mail. Null without a mail, or long after it."""
-    mail = f"case when {_any_of(('email_sent', 'email_delivered'))} then occurred_at end"
-    since = (
-        f"secs_between(max({mail}) over (partition by contact_id, campaign_id "
-        "order by occurred_at range between unbounded preceding and current row), occurred_at)"
-    )
-    soon = f"{since} <= {ANSWER_DAYS * DAY}"
-    return f"case when {soon} then cast(ceil(ln({since} + {AT_ONCE}) * 1000.0e0) as bigint) end"
-
-
 def _catalogue() -> Iterator[Computed]:
     for activity in ACTIVITIES:
         yield from _counted(activity)
     yield from _received()
-    yield from _speed()
     yield from _decayed()
     yield from _trends()
     yield from _active_days()
@@ -303,17 +285,6 @@ def _received() -> Iterator[Computed]:
     )  # fmt: skip
     rate = f"safe_div({_weight('is_clicks', 365)}, 1000 * {_received_in(365)})"
     yield Computed(feature, f"case when {rate} > 1 then 1 else {rate} end")
-
-
-def _speed() -> Iterator[Computed]:
-    """The geometric mean: one late answer says less than many quick ones."""
-    feature = Feature(
-        "answer_hours", "number", "answers to e-mails", None, "Time to answer an e-mail", "hours",
-        "usually answers e-mails within {value}", None,
-    )  # fmt: skip
-    answers = "sum(case when answer is not null then row_365d else 0 end)"
-    logs = "sum(case when answer is not null then row_365d * answer else 0 end)"
-    yield Computed(feature, f"(exp(safe_div({logs}, 1000 * {answers})) - {AT_ONCE}.0e0) / 3600.0e0", MAIL)
 
 
 def _decayed() -> Iterator[Computed]:

@@ -12,13 +12,9 @@ from typing import Any, Literal
 
 from scoring.engine import quoted
 
-Unit = Literal["count", "days", "hours", "span", "money", "share", "number", "text", "flag"]
+Unit = Literal["count", "days", "span", "money", "share", "number", "text", "flag"]
 
 DAY = 86400
-#: Units in which nothing is a value like any other: today, at once.
-DURATIONS = ("days", "hours")
-#: Units that are told to three digits, not as whole numbers.
-FINE = ("share", "number", "hours")
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Feature:
             return None
         if isinstance(value, str):
             return self.phrase.replace("{value}", dict(self.options).get(value, value.replace("_", " ")))
-        nothing = self.unit not in DURATIONS and round(value, 3 if self.unit in FINE else 0) == 0
+        nothing = self.unit != "days" and round(value, 3 if self.unit in ("share", "number") else 0) == 0
         if nothing and (self.property is None or self.phrase_none is None):
             return self.phrase_none
         return self.phrase.replace("{value}", spoken(value, self.unit))
@@ -71,14 +67,12 @@ OTHER = "(other)"
 
 
 def spoken(value: float, unit: Unit) -> str:
-    """A number with its unit in words: "4 times", "12 days ago", "12 days", "3 hours", "35%", "yes"."""
+    """A number with its unit in words: "4 times", "12 days ago", "12 days", "35%", "yes"."""
     whole = round(value)
     if unit == "count":
         return "once" if whole == 1 else f"{whole:,} times"
     if unit == "days":
         return _days(whole)
-    if unit == "hours":
-        return _time(value)
     if unit == "span":
         return "day" if whole <= 1 else f"{whole:,} days"
     if unit == "share":
@@ -97,15 +91,6 @@ def _days(whole: int) -> str:
         return "today"
     count = f"{abs(whole):,} day{'' if abs(whole) == 1 else 's'}"
     return f"{count} ago" if whole > 0 else f"in {count}"
-
-
-def _time(hours: float) -> str:
-    """To the unit that is read at a glance."""
-    for size, name in ((24.0, "day"), (1.0, "hour")):
-        if hours >= 1.5 * size:
-            return f"{round(hours / size):,} {name}s"
-    minutes = max(round(hours * 60), 1)
-    return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
 @dataclass(frozen=True)

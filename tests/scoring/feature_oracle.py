@@ -118,7 +118,6 @@ class Oracle:
                 last_60 = self.total(self.inside(rows, as_of, 60))
                 out[f"{key}_trend"] = ratio(self.total(self.inside(rows, as_of, 30)), last_60)
         out.update(self.received(mine, as_of))
-        out["answer_hours"] = self.answer_hours(mine, as_of)
         for key in ("engagement", "clicks", "views"):
             fresh = 0.0
             for e in mine:
@@ -143,23 +142,6 @@ class Oracle:
         rate = ratio(clicks, out["received_365d"])
         out["click_rate"] = None if rate is None else min(rate, 1.0)
         return out
-
-    def answer_hours(self, mine: list[Row], as_of: datetime) -> float | None:
-        logs = []
-        for answer in self.inside(mine, as_of, 365):
-            if answer["kind"] not in MAIL or not self.by_person(answer):
-                continue
-            mails = [
-                e["occurred_at"]
-                for e in mine
-                if e["kind"] in ("email_sent", "email_delivered")
-                and e["campaign_id"] == answer["campaign_id"]
-                and e["occurred_at"] <= answer["occurred_at"]
-            ]
-            took = seconds(max(mails), answer["occurred_at"]) if mails else math.inf
-            if took <= 30 * 86400:
-                logs.append(math.ceil(1000 * math.log(took + 60)))
-        return (math.exp(sum(logs) / (1000 * len(logs))) - 60) / 3600 if logs else None
 
     def active_days(self, contact_id: str, mine: list[Row], as_of: datetime) -> dict[str, Any]:
         firsts: dict[Any, datetime] = {}

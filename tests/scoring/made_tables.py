@@ -189,7 +189,6 @@ def _events(rng: random.Random, contacts: int) -> Rows:
             "occurred_at": at,
             "utc_offset_min": rng.choice([None] * 5 + [-330, 120]),
             "kind": rng.choice(KINDS),
-            "campaign_id": random.Random(n).choice(["k1", "k2", None]),
             "url": rng.choice(URLS),
             "human": rng.choice([None, 1.0, 1.0, 0.5, 0.4999, 0.123, 0.0]),
         }
