@@ -31,6 +31,9 @@ DEMO_PAGES = ("demo", "/trial", "free-trial", "contact-sales", "/book", "get-sta
 WORK_FROM, WORK_UNTIL = 9, 18
 #: In thousandths: at least this likely to be a person's doing.
 BY_A_PERSON = 500
+#: Days after which an activity counts half in what is decayed.
+HALF_LIFE = 30
+DECAYED = ("engagement", "clicks", "views")
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def _catalogue() -> Iterator[Computed]:
     for activity in ACTIVITIES:
         yield from _counted(activity)
     yield from _received()
+    yield from _decayed()
     yield from _trends()
     yield from _active_days()
     yield from _hours()
@@ -208,6 +212,8 @@ def _marks() -> dict[str, str]:
     """What features ask of a row, by name: found once a row, and planned once, however many ask."""
     marks = {activity.mark: activity.is_it for activity in ACTIVITIES}
     marks |= {f"by_{key}": _any_of(kinds) for key, _, kinds in _CHANNELS}
+    fresh = f"power(0.5e0, age / {HALF_LIFE * DAY}.0e0)"
+    marks["decayed"] = f"cast(floor(weight * {fresh} + 0.5e0) as bigint)"
     marks |= {"was_delivered": _any_of(("email_delivered",)), "was_sent": _any_of(("email_sent",))}
     for days in _WINDOWS:
         within = f"age <= {days * DAY}"
@@ -279,6 +285,19 @@ def _received() -> Iterator[Computed]:
     )  # fmt: skip
     rate = f"safe_div({_weight('is_clicks', 365)}, 1000 * {_received_in(365)})"
     yield Computed(feature, f"case when {rate} > 1 then 1 else {rate} end")
+
+
+def _decayed() -> Iterator[Computed]:
+    for activity in ACTIVITIES:
+        if activity.key in DECAYED:
+            feature = Feature(
+                f"{activity.key}_decayed", "number", activity.group, None,
+                f"{activity.group}, halved every {HALF_LIFE} days", "count",
+                f"{activity.did} {{value}} of late, by a count that halves every {HALF_LIFE} days",
+                None if activity.none is None else f"{activity.none} of late",
+            )  # fmt: skip
+            sql = f"sum(case when {activity.mark} then decayed else 0 end)"
+            yield Computed(feature, _per_thousand(sql), activity.kinds)
 
 
 def _trends() -> Iterator[Computed]:

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from scoring.context import Context
 from scoring.engine import Engine, literal, quoted
+from scoring.features import titles
 from scoring.features.property_sources import Source, telling, usable
-from scoring.features.property_sql import PART, expression, text_of, texts
+from scoring.features.property_sql import PART, SPELLED, expression, text_of, texts
+from scoring.features.protected import topic_of
 from scoring.features.sql import Computed, Feature, Unit
 
 #: Categories kept of a property, and members kept of a multi-select.
@@ -41,7 +43,7 @@ def prepare(
     known = [source for source in sources if not context.goal.in_time or source.immutable or source in recorded]
     left_out = tuple(source.label for source in sources if source not in known)
     _values(context, pairs, known, recorded)
-    found = features if features is not None else _described(context.engine, known)
+    found = features if features is not None else _described(context, known)
     types = {source.name: "VARCHAR" if source in recorded else source.sql_type for source in known}
     return [Computed(feature, expression(feature, types)) for feature in found], left_out
 
@@ -72,8 +74,13 @@ def _values(context: Context, pairs: str, known: Sequence[Source], recorded: Map
         _history(
             engine, pairs, object_name, [source for source in recorded if source.object == object_name], recorded
         )
-    in_time = context.goal.in_time
-    columns = [f"{_raw(source, recorded, in_time)} as {quoted(source.name)}" for source in known]
+    raw = {source: _raw(source, recorded, in_time) for source in known}
+    columns = [f"{sql} as {quoted(source.name)}" for source, sql in raw.items()]
+    columns += [
+        f"{titles.spelled(text_of(sql))} as {quoted(f'{source.name}{PART}{SPELLED}')}"
+        for source, sql in raw.items()
+        if source.is_title
+    ]
     engine.run(f"""
         create or replace temp table {VALUES} as
         select {", ".join(["p.contact_id", "p.as_of", *columns])}
@@ -126,15 +133,18 @@ def _history(
     """)
 
 
-def _described(engine: Engine, known: Sequence[Source]) -> list[Feature]:
+def _described(context: Context, known: Sequence[Source]) -> list[Feature]:
     """The features that the properties give, with the categories found in VALUES."""
+    engine = context.engine
     found: list[Feature] = []
     for source in known:
-        if source.type == "category":
+        if source.is_title:
+            found.extend(_title(source))
+        if source.type == "category" and (not source.is_title or _as_it_stands(context, source)):
             found.append(_category(engine, source))
         elif source.type == "multi":
             found.extend(_members(engine, source))
-        elif source.type == "text":
+        elif source.type in ("text", "category"):
             found.append(_filled(source))
         elif source.type == "email":
             found.append(_EMAIL_KIND)
@@ -170,6 +180,28 @@ def _filled(source: Source) -> Feature:
         f"{label}: {{value}}",
         None,
     )
+
+
+def _as_it_stands(context: Context, source: Source) -> bool:
+    """Whether the text of a title may be used: it may be a salutation, or the form for a woman or a man."""
+    open_to_all = topic_of({"gender"}, context.options) is None
+    trusted = {name.lower() for name in context.options.trusted}
+    return source.type == "category" and (open_to_all or source.property.lower() in trusted)
+
+
+def _title(source: Source) -> list[Feature]:
+    parts = (
+        ("seniority", "Seniority, from the job title", "is {value}, by the job title", titles.SENIORITY_WORDS),
+        ("department", "Department, from the job title", "works in {value}, by the job title",
+         titles.DEPARTMENT_WORDS),
+    )  # fmt: skip
+    return [
+        Feature(
+            f"{source.name}{PART}{part}", "category", label, source.property, label, "text", phrase, None, (),
+            options,
+        )
+        for part, label, phrase, options in parts
+    ]  # fmt: skip
 
 
 def _category(engine: Engine, source: Source) -> Feature:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scoring.context import Context
 from scoring.engine import Engine, literal
 from scoring.features.protected import Proxy, proxies, topic_of
+from scoring.features.titles import is_title
 from scoring.goals import LIFECYCLE_PROPERTIES, goal_column
 
 #: Bookkeeping of platforms: says nothing of a contact, or moves with our own writes.
@@ -47,6 +48,15 @@ class Source:
     @property
     def object(self) -> str:
         return "contact" if self.table == "contacts" else "company"
+
+    @property
+    def is_title(self) -> bool:
+        """Whether it holds what contacts say that their job is."""
+        return (
+            self.table == "contacts"
+            and self.type in ("text", "category")
+            and is_title({*self.properties, self.label})
+        )
 
     @property
     def name(self) -> str:

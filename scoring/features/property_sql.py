@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from scoring.engine import literal, quoted
+from scoring.features import titles
 from scoring.features.sql import OTHER, Feature, whole_days
 
 #: Between a property's column and the part of it that a feature tells of; no column name holds it.
 PART = "@"
+#: The column of VALUES, after the property's own and PART, that holds a job title as words.
+SPELLED = "words"
 
 #: Providers of free mailboxes: the name before the public suffix (gmail.com, yahoo.co.uk, web.de).
 _FREE_MAIL = (
@@ -28,6 +31,10 @@ def expression(feature: Feature, types: Mapping[str, str]) -> str:
     text = text_of(raw)
     if part == "kind":
         return _email_kind(text)
+    if part == "seniority":
+        return titles.level(quoted(f"{base}{PART}{SPELLED}"), titles.SENIORITY)
+    if part == "department":
+        return titles.level(quoted(f"{base}{PART}{SPELLED}"), titles.DEPARTMENT)
     if feature.kind == "category":
         return _capped(text, feature.levels) if feature.levels else text
     if part == "filled":

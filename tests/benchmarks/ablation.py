@@ -8,7 +8,8 @@ worth something on another: a family is dropped when it is worth nothing anywher
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from scoring.features.build import Feature
 from scoring.goals import Goal
 from scoring.learning import evaluation, training
 from scoring.learning.coding import Coding, Floats
-from scoring.predictors.base import Context
+from scoring.predictors.base import Context, Options
 from scoring.snapshots import labelled
 from scoring.synthetic.market import market
 
@@ -28,12 +29,16 @@ UNTIL = datetime(2026, 6, 30)
 
 
 def family(feature: Feature) -> str:
-    """CRM properties, or what a computed feature's group begins with."""
+    """What job titles tell, what is decayed, CRM properties, or what a computed feature's group is."""
+    if feature.name.endswith(("@seniority", "@department")):
+        return "job titles"
+    if feature.name.endswith("_decayed"):
+        return "decay"
     return "CRM properties" if feature.property is not None else feature.group
 
 
-def ablation(context: Context) -> Iterator[dict[str, Any]]:
-    """The whole model first, then each family left out, the dearest first."""
+def ablation(context: Context, only: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """The whole model first, then each family left out (or only those named), the dearest first."""
     rows = training.read(context, labelled(context))
     ready = training.prepare(context, rows)
     split, teach, test = training.held_out(rows)
@@ -46,6 +51,8 @@ def ablation(context: Context) -> Iterator[dict[str, Any]]:
         families.setdefault(family(feature), []).append(at)
     found = []
     for name, members in families.items():
+        if only and name not in only:
+            continue
         less = _probabilities(context, ready.coding, ready, rows, teach, test, members)
         report = evaluation.measure(whole, outcome, people, {"less": less}, context.options.seed)
         losses = evaluation.losses(less, outcome) - evaluation.losses(whole, outcome)
@@ -74,8 +81,8 @@ def _probabilities(
     return fitted.probabilities(sample.values[test], rows.fold[test])
 
 
-def from_mapping(path: Path, horizon: int) -> Context:
-    """The files of a mapping, pulled into a mirror of their own, with the goal of a further purchase."""
+def from_mapping(path: Path, goal: Goal) -> Context:
+    """The files of a mapping, pulled into a mirror of their own."""
     import tempfile
 
     from connector.jobs.pull import pull
@@ -90,7 +97,7 @@ def from_mapping(path: Path, horizon: int) -> Context:
             name: run.engine().fetch(f"select * from {name}") for name in ("contacts", "events", "purchases")
         }
         until = run.as_of
-    return Context(DuckEngine.in_memory(tables), until, Goal(event="purchase", horizon_days=horizon))
+    return Context(DuckEngine.in_memory(tables), until, goal)
 
 
 def main() -> None:
@@ -99,13 +106,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mapping", type=Path, default=None, help="files instead of the made-up market")
     parser.add_argument("--horizon", type=int, default=90)
+    parser.add_argument("--event", default=None, help="the goal; a further purchase for files, else a deal won")
+    parser.add_argument("--only", action="append", default=[], help="a family to leave out; all by default")
+    parser.add_argument("--exclude", action="append", default=[], help="a property that nobody knows of")
     given = parser.parse_args()
     if given.mapping is not None:
-        context = from_mapping(given.mapping, given.horizon)
+        context = from_mapping(given.mapping, Goal(event=given.event or "purchase", horizon_days=given.horizon))
     else:
         engine = DuckEngine.in_memory(market(given.contacts, given.seed, UNTIL).tables)
-        context = Context(engine, UNTIL, Goal(event="deal_won", horizon_days=given.horizon))
-    for line in ablation(context):
+        context = Context(engine, UNTIL, Goal(event=given.event or "deal_won", horizon_days=given.horizon))
+    context = replace(context, options=Options(excluded=frozenset(given.exclude)))
+    for line in ablation(context, given.only):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -118,6 +118,13 @@ class Oracle:
                 last_60 = self.total(self.inside(rows, as_of, 60))
                 out[f"{key}_trend"] = ratio(self.total(self.inside(rows, as_of, 30)), last_60)
         out.update(self.received(mine, as_of))
+        for key in ("engagement", "clicks", "views"):
+            fresh = 0.0
+            for e in mine:
+                if e["kind"] in COUNTED[key][0]:
+                    halves = seconds(e["occurred_at"], as_of) / (30 * 86400)
+                    fresh += math.floor(1000 * self.weight(e) * 0.5**halves + 0.5)
+            out[f"{key}_decayed"] = fresh / 1000
         out.update(self.active_days(contact_id, mine, as_of))
         out.update(self.mix(mine, as_of))
         return out

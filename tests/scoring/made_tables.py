@@ -36,6 +36,21 @@ URLS = (
     None,
     "",
 )
+#: Job titles, and what a reader would say of each: seniority and department.
+TITLES: dict[str | None, tuple[str | None, str | None]] = {
+    "Chief Marketing Officer": ("executive", "marketing"),
+    " V.P., Sales": ("vice_president", "sales"),
+    "Leiterin Personalabteilung (m/w/d)": ("director", "human_resources"),
+    "Chef de produit": ("manager", "product"),
+    "Becaria de informática": ("trainee", "it"),
+    "Accountant": ("specialist", "finance"),
+    "Manager": ("manager", None),
+    "Abogado": (None, "legal"),
+    "Mrs": (None, None),
+    "Herr": (None, None),
+    "": (None, None),
+    None: (None, None),
+}
 #: Property: type, SQL type, immutable, values.
 PROPERTIES: dict[str, tuple[str, pa.DataType, bool, tuple[Any, ...]]] = {
     "budget": ("number", pa.float64(), False, (0.0, 1500.0, 99.5, None)),
@@ -48,6 +63,7 @@ PROPERTIES: dict[str, tuple[str, pa.DataType, bool, tuple[Any, ...]]] = {
     "field__c": ("category", pa.string(), False, ("x", "y")),
     "source": ("category", pa.string(), True, ("web", "event", None)),
     "first_seen": ("date", pa.timestamp("us"), True, (moment(2025, 2, 1), moment(2025, 10, 1), None)),
+    "jobtitle": ("text", pa.string(), False, tuple(TITLES)),
     "leadlight_score": ("number", pa.float64(), False, (1.0, 2.0)),
     "hs_object_id": ("number", pa.float64(), False, (1.0, 2.0)),
 }
@@ -122,7 +138,8 @@ def _contact(rng: random.Random, contact_id: str) -> dict[str, Any]:
         "row_order": None,
     }
     for name, (_, _, _, values) in PROPERTIES.items():
-        row[f"p_{name}"] = rng.choice(values)
+        own = random.Random(f"{name} {contact_id}") if name == "jobtitle" else rng
+        row[f"p_{name}"] = own.choice(values)
     return row
 
 
@@ -223,6 +240,12 @@ def _history(rng: random.Random, contacts: int) -> Rows:
     rows += [
         _change(rng, "deal", f"d{n:02}", "amount", _some_time(rng), rng.choice(["50", "80.5"])) for n in range(20)
     ]
+    for n in range(contacts):
+        rows += [
+            _change(rng, "contact", f"c{n:02}", "jobtitle", _some_time(rng), rng.choice([*TITLES]))
+            for _ in range(rng.randrange(3))
+        ]
+    rows.append(_change(rng, "contact", "c01", "jobtitle", moment(2024, 1, 1), "Accountant"))
     return rows
 
 

@@ -16,10 +16,11 @@ from scoring.features.sql import Feature, spoken
 from scoring.goals import Goal
 from scoring.predictors.base import Context, Options
 from tests.scoring.feature_oracle import Oracle
-from tests.scoring.made_tables import BEFORE, NOW, PROPERTIES, engine_over, made, moment
+from tests.scoring.made_tables import BEFORE, NOW, PROPERTIES, TITLES, engine_over, made, moment
 
 IN_TIME = Goal(event="purchase", horizon_days=30)
 STATIC = Goal(column="field__c", equals="x")
+TITLE_PARTS = ("seniority", "department")
 
 
 def context_over(rows: dict[str, Any], goal: Goal, **options: Any) -> Context:
@@ -106,6 +107,9 @@ def properties_at(oracle: Oracle, contact: dict[str, Any], as_of: datetime, *, i
         "p_first_seen": oracle.age(first_seen, as_of),
         "email@kind": oracle.mail_kind(contact["email"]),
     }
+    seniority, department = TITLES[known("jobtitle")]
+    out |= {"p_jobtitle@seniority": seniority, "p_jobtitle@department": department}
+    out |= {"p_jobtitle@filled": float(text("jobtitle") is not None)}
     for member in "ab":
         holds = chosen is not None and f";{member};" in f";{chosen};"
         out[f"has {member}"] = None if chosen is None else float(holds)
@@ -337,7 +341,12 @@ def test_every_feature_is_a_human_sentence_with_its_value() -> None:
         assert feature.sentence(None) is None
         assert feature.sentence(math.nan) is None
         if feature.property is not None and feature.name.startswith("p_"):
-            assert feature.label.lower().startswith(feature.property.split("_")[0]) or "plan" in feature.label
+            told = (
+                feature.property.split("_")[0],
+                "seniority, from the job title",
+                "department, from the job title",
+            )
+            assert feature.label.lower().startswith(told) or "plan" in feature.label
 
 
 @pytest.mark.parametrize(
