@@ -255,6 +255,7 @@ def test_an_address_goes_in_the_body_alone(folder: Path) -> None:
             ended(
                 {
                     **{"removed": {}, "cleared": 0, "files": {"rows_removed": {}, "deleted": []}},
+                    **{"companies_off": None, "companies_left": []},
                     "proof": {"traces": [], "columns": 1, "files": 1},
                 }
             )
