@@ -133,7 +133,8 @@ def caps(run: Run, max_changes: int | None, max_grade_moves: float | None) -> di
 
     Grade moves are a share of the contacts that hold a grade now; who gets a first one has not moved, who
     loses it has. What today's calls do not allow counts too: spread over days it would pass a day at a time. Who
-    objects to profiling does not count: what stands there is taken away whatever a cap says.
+    objects to profiling (`objections.find_objecting` comes before) does not count: what stands there is taken away
+    whatever a cap says.
     """
     contacts = _number(run, f"select count(distinct contact_id) from planned where {_FREE}")
     cap = max_changes if max_changes is not None else run.settings.max_changes

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connector.jobs import discipline
+from connector.jobs.objections import OBJECTING
 from connector.jobs.run import Task
 from connector.mirror import Mirror
 from connector.platform import Outcome
@@ -37,6 +38,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 def run_on(mirror: Mirror, **settings: Any) -> Any:
     tasks = [Task(LeadScore(), Goal(event="deal_won"))]
     chosen = Settings(**settings)
+    mirror.connection.execute(f"create or replace temp table {OBJECTING} (contact_id varchar)")
     return SimpleNamespace(mirror=mirror, settings=chosen, prefix=chosen.prefix, news=None, tasks=lambda: tasks)
 
 
