@@ -309,7 +309,7 @@ def test_twenty_thousand_contacts(tmp_path: Path) -> None:
         assert code == 0, err
         ids = scored(account)[:edits]
         edit(account, ids)
-        call = sum(account.calls().values()) + 300
+        call = sum(account.calls().values()) + 200
         process = start(
             ["rollback", synced["run_id"], "--yes", "--json"], account.environment(folder / "state"), folder
         )
