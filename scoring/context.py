@@ -49,3 +49,6 @@ class Context:
     as_of: datetime
     goal: Goal
     options: Options = Options()
+    #: A table with the rows of `scoring.snapshots.may_score`, made once for several predictors that score the same
+    #: contacts; None: each finds them.
+    live: str | None = None

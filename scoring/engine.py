@@ -21,16 +21,16 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from scoring.parsing import parsing_once
 from scoring.tables import TABLES, empty
 
-_DUCKDB_PRELUDE = (
-    "create or replace temp macro local_ts(ts, tz) as timezone(tz, timezone('UTC', ts))",
-    "create or replace temp macro secs_between(a, b) as date_diff('second', a, b)",
-    "create or replace temp macro iso_dow(ts) as isodow(ts)",
-    "create or replace temp macro safe_div(a, b) as (a) / nullif(cast(b as double), 0)",
-    "create or replace temp macro stable_bucket(text, n) as "
-    "cast(cast('0x' || substr(md5(text), 1, 8) as bigint) % (n) as integer)",
-)
+_DUCKDB_PRELUDE = {
+    "local_ts(ts, tz)": "timezone(tz, timezone('UTC', ts))",
+    "secs_between(a, b)": "date_diff('second', a, b)",
+    "iso_dow(ts)": "isodow(ts)",
+    "safe_div(a, b)": "(a) / nullif(cast(b as double), 0)",
+    "stable_bucket(text, n)": "cast(cast('0x' || substr(md5(text), 1, 8) as bigint) % (n) as integer)",
+}
 
 
 class Engine(Protocol):
@@ -45,6 +45,9 @@ class Engine(Protocol):
     def put(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as a temporary table `name`, replacing one of that name."""
 
+    def drop(self, *names: str) -> None:
+        """Take away temporary tables, those that there are."""
+
     def columns(self, name: str) -> dict[str, str]:
         """Column names and SQL types of a table or view, in order; empty when there is none."""
 
@@ -52,11 +55,12 @@ class Engine(Protocol):
 class DuckEngine:
     """The local engine: one DuckDB connection. Temporary tables belong to it and end with it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, prepared: bool = False) -> None:
+        """`prepared`: the prelude is readable on the connection, which counts in UTC."""
         self.connection = connection
-        connection.execute("set TimeZone = 'UTC'")
-        for macro in _DUCKDB_PRELUDE:
-            connection.execute(macro)
+        if not prepared:
+            connection.execute("set TimeZone = 'UTC'")
+            prelude(connection)
 
     @classmethod
     def in_memory(cls, tables: Mapping[str, pa.Table] | None = None) -> "DuckEngine":
@@ -82,6 +86,9 @@ class DuckEngine:
         finally:
             self.connection.unregister("_incoming")
 
+    def drop(self, *names: str) -> None:
+        self.connection.execute("; ".join(f"drop table if exists {quoted(name)}" for name in names))
+
     def columns(self, name: str) -> dict[str, str]:
         try:
             rows: list[tuple[Any, ...]] = self.connection.execute(f"describe {quoted(name)}").fetchall()
@@ -90,13 +97,23 @@ class DuckEngine:
         return {row[0]: row[1] for row in rows}
 
 
+def prelude(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> None:
+    """Make the prelude's functions, as temporary ones of this connection or for good in a database."""
+    temporary, place = ("temp ", "") if database is None else ("", f"{database}.main.")
+    connection.execute(
+        "; ".join(
+            f"create or replace {temporary}macro {place}{head} as {body}" for head, body in _DUCKDB_PRELUDE.items()
+        )
+    )
+
+
 def connect(path: Path | str = ":memory:", *, read_only: bool = False, **config: str) -> duckdb.DuckDBPyConnection:
     """DuckDB that downloads nothing, counts in UTC and leaves standard output to its caller."""
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         **config,
     }
-    connection = duckdb.connect(path, read_only=read_only, config=settings)
+    connection = parsing_once(duckdb.connect(path, read_only=read_only, config=settings))
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")
     return connection

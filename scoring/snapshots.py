@@ -74,8 +74,8 @@ def eligible(context: Context, into: str = "eligible", only: str | None = None) 
 
     Who has reached a goal that happens once is left out. `only` names a table of contact_ids.
     """
-    _live(context, only, context.options.write)
-    return _now(context, into, _done(context))
+    live = context.live or _live(context, only, context.options.write)
+    return _now(context, into, live, _done(context))
 
 
 def _done(context: Context) -> str:
@@ -120,28 +120,41 @@ def population(
 ) -> int:
     """Every live contact who may get a value, or, with `training`, be learnt from: contact_id, person_id, as_of,
     fold. Returns how many."""
-    _live(context, only, context.options.train if training else context.options.write)
-    return _now(context, into, "select contact_id from contacts where false")
+    if training:
+        live = _live(context, only, context.options.train)
+    else:
+        live = context.live or _live(context, only, context.options.write)
+    return _now(context, into, live, "select contact_id from contacts where false")
 
 
-def _now(context: Context, into: str, done: str) -> int:
+def may_score(context: Context, only: str | None = None) -> str:
+    """SQL: contacts that a value may be written to, with person, fold and when they became known (null: never
+    dated)."""
+    return _may(context, only, context.options.write)
+
+
+def _now(context: Context, into: str, live: str, done: str) -> int:
     known = f"(l.known_since is null or l.known_since <= {_timestamp(context.as_of)})"
     context.engine.run(
         f"create or replace temp table {quoted(into)} as "
-        f"select l.contact_id, l.person_id, {_timestamp(context.as_of)} as as_of, l.fold from {_LIVE} l "
+        f"select l.contact_id, l.person_id, {_timestamp(context.as_of)} as as_of, l.fold from {live} l "
         f"left join (select distinct contact_id from ({done}) d) gone on gone.contact_id = l.contact_id "
         f"where gone.contact_id is null and {known}"
     )
     return _number(context.engine, f"select count(*) from {quoted(into)}")
 
 
-def _live(context: Context, only: str | None = None, chosen: Filter | None = None) -> None:
-    """Contacts that may be looked at, with person, fold and when they became known (null: never dated)."""
+def _live(context: Context, only: str | None = None, chosen: Filter | None = None) -> str:
+    context.engine.run(f"create or replace temp table {_LIVE} as {_may(context, only, chosen)}")
+    return _LIVE
+
+
+def _may(context: Context, only: str | None, chosen: Filter | None) -> str:
+    """SQL: contacts that may be looked at, with person, fold and when they became known (null: never dated)."""
     among = f"and c.contact_id in (select contact_id from {quoted(only)})" if only else ""
     if chosen:
         among += f" and {eligibility.present(context.engine, chosen)}"
-    context.engine.run(f"""
-        create or replace temp table {_LIVE} as
+    return f"""
         with people as (select contact_id, min(person_id) as person_id from identities group by contact_id),
         objections as ({eligibility.objectors(context.engine, context.options.consent)}),
         firsts as ({_first_traces()})
@@ -153,7 +166,7 @@ def _live(context: Context, only: str | None = None, chosen: Filter | None = Non
         left join objections o on o.contact_id = c.contact_id
         left join firsts f on f.contact_id = c.contact_id
         where c.deleted_at is null and c.merged_into is null and o.contact_id is null {among}
-    """)
+    """
 
 
 def _first_traces() -> str:

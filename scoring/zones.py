@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from scoring.engine import Engine, literal
 
 #: Countries with further zones in which hardly anybody lives: Canaries, Azores, Chatham, Galápagos, ….
@@ -45,20 +47,31 @@ _ALSO = {
 }
 
 
-def zones(account_zone: str) -> str:
+#: Table of an engine with `by_country`: as literals, an engine would plan five hundred of them in each statement.
+COUNTRIES = "country_zones"
+
+
+def zones(engine: Engine, account_zone: str) -> str:
     """SQL of a table (contact_id, timezone): every contact's IANA zone, never null. To be joined, in brackets."""
-    known = ", ".join(f"({literal(name)}, {literal(zone)})" for name, zone in by_country().items())
+    if not engine.columns(COUNTRIES):
+        engine.put(COUNTRIES, countries())
     return (
         f"select c.contact_id, coalesce(c.timezone, k.zone, {literal(account_zone)}) as timezone "
-        f"from contacts c left join (values {known}) k(country, zone) on lower(trim(c.country)) = k.country"
+        f"from contacts c left join {COUNTRIES} k on lower(trim(c.country)) = k.country"
     )
+
+
+def countries() -> pa.Table:
+    """`by_country` as a table (country, zone)."""
+    known = by_country()
+    return pa.table({"country": list(known), "zone": list(known.values())})
 
 
 def zone_of(engine: Engine, account_zone: str, contact_id: str) -> tuple[str, str]:
     """A contact's zone and what tells it: "record", "country" or, where neither does, "account"."""
     found = engine.fetch(
         f"select z.timezone, c.timezone is not null as stated, lower(trim(c.country)) as country "
-        f"from contacts c join ({zones(account_zone)}) z on z.contact_id = c.contact_id "
+        f"from contacts c join ({zones(engine, account_zone)}) z on z.contact_id = c.contact_id "
         f"where c.contact_id = {literal(contact_id)}"
     ).to_pylist()
     if not found:

@@ -13,6 +13,7 @@ database in memory that several connections read at once, so that predictors can
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,13 +21,17 @@ from typing import Self, TypeVar
 import duckdb
 
 from connector.mirror import views
-from connector.mirror.sql import texts
-from scoring.engine import DuckEngine
+from connector.mirror.sql import registered, texts
+from scoring.engine import DuckEngine, prelude
 from scoring.features.account import COMPANY_DAYS
 from scoring.tables import TABLES
+from scoring.zones import COUNTRIES, countries
 
 #: The table of an excerpt with the `contact_id`s that it was asked for.
 OWN = "_own"
+
+#: Database in memory with what every excerpt's engines need and none changes.
+_COMMON = "excerpts_common"
 
 #: Tables of ids, and how each is found from those before it.
 _AROUND = {
@@ -83,7 +88,12 @@ class Excerpt:
 
     def engine(self) -> DuckEngine:
         """One more engine over it. Close `engine.connection` afterwards."""
-        return DuckEngine(self._cursor())
+        return DuckEngine(self._cursor(f"{_COMMON}.main"), prepared=True)
+
+    def keep(self, table: str, select: str) -> None:
+        """One more table that all its engines can read, of a query over it."""
+        with closing(self._cursor(f"{_COMMON}.main")) as beside:
+            _keep(beside, table, select)
 
     def close(self) -> None:
         self._root.execute(f"detach database if exists {self._name}")
@@ -100,7 +110,8 @@ class Excerpt:
     def _cursor(self, *behind: str) -> duckdb.DuckDBPyConnection:
         """A connection to which plain names are the excerpt's first."""
         beside = self._root.cursor()
-        beside.execute(f"set search_path = '{','.join([f'{self._name}.main', *behind])}'")
+        path = ",".join([f"{self._name}.main", *behind])
+        beside.execute(f"set search_path = '{path}'; set TimeZone = 'UTC'")
         return beside
 
     def _fill(self, contact_ids: Collection[str], as_of: datetime, text_columns: Collection[str]) -> None:
@@ -114,6 +125,15 @@ class Excerpt:
         finally:
             for one in beside:
                 one.close()
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """What excerpts over this database share; made once, it lasts as long as the database is open."""
+    with closing(connection.cursor()) as beside:
+        beside.execute(f"attach if not exists ':memory:' as {_COMMON}")
+        prelude(beside, _COMMON)
+        with registered(beside, "_countries", countries()):
+            beside.execute(f"create or replace table {_COMMON}.{COUNTRIES} as from _countries")
 
 
 def together(works: Sequence[Callable[[], _Given]]) -> list[_Given]:

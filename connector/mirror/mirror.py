@@ -9,6 +9,7 @@ it beside (`reading`).
 import json
 import os
 import secrets
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -20,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from connector.errors import Bug, StateMismatch
+from connector.mirror import excerpt as excerpts
 from connector.mirror import views, weighing
 from connector.mirror.commit import PageCommit
 from connector.mirror.doors import Doors
@@ -60,6 +62,7 @@ class Mirror:
         #: Runs of this process that have not ended.
         self.running: set[str] = set() if main is None else main.running
         self._doors: Doors = Doors() if main is None else main._doors
+        self._preparing = threading.Lock()
         self._take(connection)
         self._run_id: str | None = None
 
@@ -78,6 +81,8 @@ class Mirror:
         self._engine_saw: int | None = None
         self._snapshot: tuple[int, tuple[str, ...]] | None = None
         self._news_given = False
+        #: Whether what excerpts share is there.
+        self._prepared = False
         views.create(connection)
 
     @classmethod
@@ -201,6 +206,10 @@ class Mirror:
         self, contact_ids: Collection[str], as_of: datetime, *, text_columns: Sequence[str] = ()
     ) -> Excerpt:
         """A few contacts and what their values depend on (`connector.mirror.excerpt`)."""
+        with self._main._preparing:
+            if not self._main._prepared:
+                excerpts.prepare(self.connection)
+                self._main._prepared = True
         return Excerpt(self.connection, contact_ids, naive(as_of), text_columns)
 
     def rewrite(self, account: Account) -> None:

@@ -97,7 +97,7 @@ def _entry(row: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _rows(context: Context, contact_id: str) -> str:
-    zone = zones(context.options.timezone)
+    zone = zones(context.engine, context.options.timezone)
     who, until = literal(contact_id), f"timestamp '{context.as_of:%Y-%m-%d %H:%M:%S}'"
     stages = ", ".join(literal(name) for name in LIFECYCLE_PROPERTIES)
     return f"""

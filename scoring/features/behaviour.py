@@ -157,7 +157,7 @@ def _events(context: Context, pairs: str) -> None:
                     else local_ts(e.occurred_at, z.timezone)
                 end as local_at
             from events e join chosen on chosen.contact_id = e.contact_id and e.occurred_at < chosen.until
-            join ({zones(context.options.timezone)}) z on z.contact_id = e.contact_id
+            join ({zones(context.engine, context.options.timezone)}) z on z.contact_id = e.contact_id
         ),
         marked as (
             select o.*, {_any_of(ENGAGED)} and weight >= {BY_A_PERSON} as active,

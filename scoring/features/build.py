@@ -7,6 +7,8 @@ for what a contact did, `account_features` for purchases, deals and the company.
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from scoring.context import Context
 from scoring.engine import Engine, quoted
 from scoring.features import account as account_features
@@ -14,7 +16,7 @@ from scoring.features import behaviour as behaviour_features
 from scoring.features import properties as property_features
 from scoring.features.sql import OTHER, SQL_TYPES, Computed, Feature, select_list, spoken
 
-__all__ = ["OTHER", "Feature", "build", "left_out", "spoken"]
+__all__ = ["OTHER", "Feature", "build", "left_out", "read", "spoken"]
 
 _WIDE = "leadlight_wide"
 
@@ -28,13 +30,7 @@ def build(
     `features`, all that vary on these pairs are found, in a fixed order; with them, exactly these, null where
     the tables no longer have what they need. Several instants per contact are allowed, equal pairs are not.
     """
-    computed, _ = property_features.prepare(context, pairs, _of_properties(features))
-    own = None if features is None else [feature for feature in features if feature.property is None]
-    sources = [
-        (behaviour_features.BEHAVIOUR, behaviour_features.prepare(context, pairs, own)),
-        *account_features.prepare(context, pairs, own),
-        (property_features.VALUES, computed),
-    ]
+    sources = _sources(context, pairs, features)
     found = [one.feature for _, part in sources for one in part]
     if features is None:
         context.engine.run(f"create or replace temp table {_WIDE} as {_joined(pairs, sources, found)}")
@@ -50,9 +46,32 @@ def build(
             f"create or replace temp table {quoted(into)} as {_joined(pairs, sources, kept)} "
             "order by p.contact_id, p.as_of"
         )
-    for table in (_WIDE, behaviour_features.EVENTS, *(table for table, _ in sources)):
-        context.engine.run(f"drop table if exists {table}")
+    _drop(context, sources)
     return kept
+
+
+def read(context: Context, pairs: str, features: Sequence[Feature], *also: str) -> pa.Table:
+    """The same as rows at hand: contact_id, as_of, the columns `also` of `pairs`, then these features; sorted by
+    contact and instant."""
+    sources = _sources(context, pairs, features)
+    table = context.engine.fetch(f"{_joined(pairs, sources, features, also)} order by p.contact_id, p.as_of")
+    _drop(context, sources)
+    return table
+
+
+def _sources(context: Context, pairs: str, features: Sequence[Feature] | None) -> list[tuple[str, list[Computed]]]:
+    """One table per source, with a row per pair, and what is computed from it."""
+    computed, _ = property_features.prepare(context, pairs, _of_properties(features))
+    own = None if features is None else [feature for feature in features if feature.property is None]
+    return [
+        (behaviour_features.BEHAVIOUR, behaviour_features.prepare(context, pairs, own)),
+        *account_features.prepare(context, pairs, own),
+        (property_features.VALUES, computed),
+    ]
+
+
+def _drop(context: Context, sources: Sequence[tuple[str, list[Computed]]]) -> None:
+    context.engine.drop(_WIDE, behaviour_features.EVENTS, *(table for table, _ in sources))
 
 
 def left_out(context: Context, pairs: str) -> tuple[str, ...]:
@@ -65,7 +84,12 @@ def _of_properties(features: Sequence[Feature] | None) -> list[Feature] | None:
     return None if features is None else [feature for feature in features if feature.property is not None]
 
 
-def _joined(pairs: str, sources: Sequence[tuple[str, list[Computed]]], features: Sequence[Feature]) -> str:
+def _joined(
+    pairs: str,
+    sources: Sequence[tuple[str, list[Computed]]],
+    features: Sequence[Feature],
+    also: Sequence[str] = (),
+) -> str:
     """SQL: these features of all sources in one table. Each is named as rarely as can be: for a few contacts an
     engine takes longer to plan this than to carry it out."""
     joins: list[str] = []
@@ -82,7 +106,8 @@ def _joined(pairs: str, sources: Sequence[tuple[str, list[Computed]]], features:
     columns = [
         place.get(one.name) or f"cast(null as {SQL_TYPES[one.kind]}) as {quoted(one.name)}" for one in features
     ]
-    return f"select {', '.join(['p.contact_id', 'p.as_of', *columns])} from {quoted(pairs)} p {' '.join(joins)}"
+    own = [f"p.{quoted(name)}" for name in ("contact_id", "as_of", *also)]
+    return f"select {', '.join([*own, *columns])} from {quoted(pairs)} p {' '.join(joins)}"
 
 
 def _varying(engine: Engine, found: Sequence[Feature]) -> tuple[Feature, ...]:

@@ -168,7 +168,7 @@ with done as (
     secs_between({_EPOCH}, at_) + coalesce(utc_offset_min * 60,
       secs_between(at_, local_ts(at_, z.timezone))) as local_second
   from done d join {quoted(people)} p on d.contact_id = p.contact_id
-    left join ({zones(context.options.timezone)}) z on d.contact_id = z.contact_id
+    left join ({zones(context.engine, context.options.timezone)}) z on d.contact_id = z.contact_id
 )
 select contact_id, channel, sum(cast(round(amount * 1000) as bigint)) as value, min(second) as second, day,
   min(cast(floor(safe_div(local_second, 3600)) as bigint) - 24 * day) as hour

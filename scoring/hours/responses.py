@@ -219,7 +219,7 @@ with acts as (
   select a.contact_id, row_id, kind, campaign, weight, secs_between({epoch}, at_) as second,
     coalesce(utc_offset_min * 60, secs_between(at_, local_ts(at_, z.timezone))) as offset_seconds
   from acts a join {people} p on a.contact_id = p.contact_id
-    left join ({zones(context.options.timezone)}) z on a.contact_id = z.contact_id
+    left join ({zones(context.engine, context.options.timezone)}) z on a.contact_id = z.contact_id
   where weight > 0
 )
 select contact_id, row_id, campaign, weight, second, offset_seconds,

@@ -68,7 +68,11 @@ class Coding:
 
     def known(self, table: pa.Table) -> Floats:
         """Rows x features as they are: NaN where the value is unknown."""
-        columns = [self._column(table, feature) for feature in self.features]
+        there = set(table.column_names)
+        columns = [
+            self._column(table, feature) if feature.name in there else np.full(table.num_rows, np.nan)
+            for feature in self.features
+        ]
         return np.column_stack(columns) if columns else np.empty((table.num_rows, 0))
 
     def filled(self, known: Floats) -> Floats:
@@ -77,8 +81,6 @@ class Coding:
         return np.where(np.isnan(known), medians, known) if len(medians) else known
 
     def _column(self, table: pa.Table, feature: Feature) -> Floats:
-        if feature.name not in table.column_names:
-            return np.full(table.num_rows, np.nan)
         if feature.kind == "number":
             return _numbers(table[feature.name])
         levels = pa.array(self.levels[feature.name], pa.string())

@@ -50,8 +50,7 @@ def _sends(run: Run) -> str:
     """Mails by the contact's local hour, and how many a person answered: clicked or replied within ANSWER_DAYS.
     An answer belongs to a mail by campaign."""
     since, until = (f"timestamp '{at:%Y-%m-%d %H:%M:%S}'" for at in (run.as_of - timedelta(days=DAYS), run.as_of))
-    run.engine()
-    zone = zones(run.options().timezone)
+    zone = zones(run.engine(), run.options().timezone)
     return f"""
         with sends as (
             select contact_id, campaign_id, min(occurred_at) as sent_at from events
