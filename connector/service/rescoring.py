@@ -29,6 +29,7 @@ class Rescoring:
         self._run = self._stack.enter_context(
             run_on(state.platform, mirror, state.settings, "rescore", who="webhooks")
         )
+        self._run.kept["models"] = state.models
 
     @property
     def over(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from connector.jobs.run import Run, run_on
 from connector.jobs.stored import offline, stored_run
@@ -20,6 +21,8 @@ class State:
     def __init__(self, settings: Settings) -> None:
         """Raises what a connection raises, and StateHeld where another process has the state."""
         self.settings = settings
+        #: Models that rescoring has read, for the next of its runs.
+        self.models: dict[str, Any] = {}
         self.platform: Platform = connect(settings)
         try:
             self.account: Account = self.platform.account()

@@ -19,6 +19,7 @@ from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, Try
 from connector.inbox import Inbox, Rush
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
 from connector.jobs.orders import as_of, carry_out, subject_of
+from connector.jobs.rescore import prepare
 from connector.jobs.run import Run, run_on
 from connector.mirror import Mirror
 from connector.platform import Hint
@@ -26,6 +27,7 @@ from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
 from connector.service.rescoring import Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
+from scoring.errors import ScoringError
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class Worker:
         self._let_in_from = 0.0
         self._poll_since: float | None = None
         self._changes = 0
+        #: Whether the models in use are ready, and the steps that are left of making them so.
+        self._ready = False
+        self._preparing: Iterator[None] | None = None
         self._failed = 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -182,10 +187,33 @@ class Worker:
             self._carry_out(order)
         elif self._poll_if_due(late=PATIENCE) or self._hints() or self._poll_if_due():
             return
-        else:
+        elif not self._prepare():
             if self._rescoring is not None and self._rescoring.over:
                 self._end_rescoring()
             self._sleep()
+
+    def _prepare(self) -> bool:
+        """A step of making models ready, while there is nothing else to do; whether there was one."""
+        if self._ready or self._inbox is None:
+            return False
+        try:
+            if self._preparing is None:
+                self._preparing = self._steps()
+            next(self._preparing)
+            return True
+        except StopIteration:
+            pass
+        except (LeadlightError, ScoringError) as trouble:
+            log.info("models are read when they are needed: %s", trouble)
+        self._preparing, self._ready = None, True
+        return False
+
+    def _steps(self) -> Iterator[None]:
+        if not self._state.mirror.has_contacts():
+            return iter(())
+        with self._state.stored("rescore") as run:
+            run.kept["models"] = self._state.models
+            return prepare(run)
 
     def _next_order(self) -> Ticket | None:
         """The next, which is under way from now on: who asks in between finds it there."""
@@ -227,6 +255,8 @@ class Worker:
             outcome = self._do(ticket)
         finally:
             self._changes += 1
+            # there may be other models now
+            self._preparing, self._ready = None, False
             try:
                 self._after(order, outcome)
             finally:

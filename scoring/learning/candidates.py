@@ -72,8 +72,18 @@ class Average:
     def contributions(self, values: Floats) -> Floats:
         return _mean([member.contributions(values) for member in self.members])
 
+    def prepare(self) -> None:
+        for member in self.members:
+            prepare(member)
+
     def to_text(self) -> str:
         return json.dumps({member.kind: member.to_text() for member in self.members})
+
+
+def prepare(fitted: Fitted) -> None:
+    """Do what makes contributions of a few rows faster from now on: a second or two where trees are among it."""
+    if isinstance(fitted, Trees | Average):
+        fitted.prepare()
 
 
 def _mean(columns: list[Floats]) -> Floats:

@@ -5,7 +5,7 @@ trained on are out-of-sample, and are the very ones that get published.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,6 +75,12 @@ class Ensemble:
             if rows.any():
                 out[rows] = model.contributions(values[rows])
         return out
+
+    def prepare(self) -> Iterator[None]:
+        """Make contributions of a few rows faster from now on, a fold model at a time."""
+        for model in self.models:
+            candidates.prepare(model)
+            yield
 
     def spread(self, values: Floats) -> Floats:
         """How far the fold models are apart, by row: standard deviation of their calibrated log-odds."""

@@ -6,6 +6,7 @@ the figures come from that same procedure on rows it did not see; gates judge th
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,11 +16,10 @@ import pyarrow as pa
 
 from scoring import curves, gates
 from scoring.content import version_of
-from scoring.engine import quoted
 from scoring.errors import ModelMismatch, UsageError
 from scoring.explanation import reasons, worthy
 from scoring.fairness import Unseen
-from scoring.features.build import build
+from scoring.features import build as features
 from scoring.features.property_sources import protected, telling
 from scoring.gates import BaseRates
 from scoring.learning import evaluation, training
@@ -97,6 +97,9 @@ class LeadScore:
         scale = before.get("average") or float(trial.rows.outcome.mean())
         return _packed(self.name, context, trial, ensemble, scale)
 
+    def prepare(self, model: Model) -> Iterator[None]:
+        return _ensemble(model).prepare()
+
     def score(self, context: Context, model: Model, only: str | None = None) -> pa.Table:
         """Everyone who has not reached the goal yet, each by the fold model that left the person out."""
         if model.predictor != self.name or model.goal != context.goal.name:
@@ -105,13 +108,7 @@ class LeadScore:
             raise ModelMismatch(f"{model.version} has {len(model.meta['kinds'])} folds: train again.")
         ensemble = _ensemble(model)
         eligible(context, "lead_now", only)
-        build(context, "lead_now", "lead_now_features", ensemble.coding.features)
-        columns = "".join(f", f.{quoted(name)}" for name in ensemble.coding.names)
-        table = context.engine.fetch(f"""
-            select e.contact_id, e.fold{columns}
-            from lead_now e join lead_now_features f on f.contact_id = e.contact_id and f.as_of = e.as_of
-            order by e.contact_id
-        """)
+        table = features.read(context, "lead_now", ensemble.coding.features, "fold")
         parts = [_SCHEMA.empty_table()]
         parts += [_scored(table.slice(at, _BATCH), ensemble, model) for at in range(0, table.num_rows, _BATCH)]
         return pa.concat_tables(parts)

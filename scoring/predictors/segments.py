@@ -5,7 +5,7 @@ fit; a refit is matched to the former segments, which keep ids and names.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -151,12 +151,21 @@ class Segments:
         version = version_of(self.name, context.as_of, meta, files)
         return Model(self.name, context.goal.name, version, meta, files)
 
+    def prepare(self, model: Model) -> Iterator[None]:
+        _read(model)
+        yield
+
     def score(self, context: Context, model: Model, only: str | None = None) -> pa.Table:
         if (model.predictor, model.goal) != (self.name, context.goal.name):
             raise ModelMismatch(f"{model.version!r} is no model of segments for goal {context.goal.name!r}.")
-        if "segmentation" not in model.parsed:
-            model.parsed["segmentation"] = Segmentation.from_model(model)
-        return _followed_up(context, model.parsed["segmentation"], only).select(["contact_id", *self.properties])
+        return _followed_up(context, _read(model), only).select(["contact_id", *self.properties])
+
+
+def _read(model: Model) -> Segmentation:
+    if "segmentation" not in model.parsed:
+        model.parsed["segmentation"] = Segmentation.from_model(model)
+    found: Segmentation = model.parsed["segmentation"]
+    return found
 
 
 def _fit(context: Context, previous: Model | None) -> _Fit:

@@ -6,6 +6,7 @@ held-out responses.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,10 @@ class SendTime:
             "weekdays.json": json.dumps(Weekdays.learn(seen).to_json()),
         }
         return Model(self.name, context.goal.name, version_of(self.name, context.as_of, meta, files), meta, files)
+
+    def prepare(self, model: Model) -> Iterator[None]:
+        _read(model)
+        yield
 
     def score(self, context: Context, model: Model, only: str | None = None) -> pa.Table:
         if (model.predictor, model.goal) != (self.name, context.goal.name):
