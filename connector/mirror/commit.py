@@ -128,6 +128,12 @@ class PageCommit:
     def _count(self, what: str) -> int:
         return count(self._connection, what)
 
+    def _counts(self, rows: str, *conditions: str) -> list[int]:
+        """How many rows meet each condition."""
+        counts = ", ".join(f"count(*) filter (where {one})" for one in conditions)
+        [found] = self._connection.execute(f"select {counts} from {rows}").fetchall()
+        return list(found)
+
     def _touch(self, table: str, rows: str) -> None:
         for word, column in _CONCERNS.get(table, ()):
             self._run(
@@ -161,14 +167,18 @@ class PageCommit:
                 select 1 from _page_have kept
                 where {same("i", "kept", (*_HISTORY_KEY, "value", "source"))})"""
         )
-        if self._count(f"_page_new i where exists (from _page_have kept where {same('i', 'kept', _HISTORY_KEY)})"):
+        stands = f"exists (from _page_have kept where {same('i', 'kept', _HISTORY_KEY)})"
+        new, replaced = self._counts("_page_new i", "true", stands)
+        if not new:
+            return 0
+        if replaced:
             self._run(
                 f"""delete from store.property_history kept using _page_new i
                     where {same("i", "kept", _HISTORY_KEY)} and {bounds("kept", "object_id", "_page_new")}"""
             )
         self._run("insert into store.property_history by name select * from _page_new")
         self._run("insert into _page_touched select distinct object, object_id from _page_new")
-        return self._count("_page_new")
+        return new
 
     def _keyed(self, table: str) -> int:
         """By id. An event that is read again keeps when it was first taken in."""
@@ -228,35 +238,33 @@ class PageCommit:
         named = pa.table({"id": pa.array(list(self._page.replaces.get(table, ())), pa.string())})
         scope = "true" if table in self._page.whole else f"{parent} in (select id from _page_named)"
         beside = f"exists (select 1 from _page_in i where {same('i', 'kept', key)})"
+        old = f"select {columns} from store.{table} kept where {scope} or {beside}"
         with registered(self._connection, "_page_named", named):
             self._run(
-                f"create or replace temp table _page_old as "
-                f"select * from store.{table} kept where {scope} or {beside}"
+                f"""create or replace temp table _page_changed as
+                    with old as ({old}), given as (select {columns} from _page_in)
+                    select true as plus, * from (from given except all from old)
+                    union all select false, * from (from old except all from given)"""
             )
-        if not self._count("_page_old"):
-            self._run(f"insert into store.{table} by name select * from _page_in")
-            self._touch(table, "_page_in")
-            return self._count("_page_in")
-        return self._exchange_children(table, parent, columns)
+            plus, minus = self._counts("_page_changed", "plus", "not plus")
+            if minus:
+                changed = f"{parent} in (select {parent} from _page_changed)"
+                self._run(f"create or replace temp table _page_old as from ({old}) where {changed}")
+        if plus or minus:
+            self._exchange_children(table, parent, columns, plus_only=not minus)
+        return max(plus, minus)
 
-    def _exchange_children(self, table: str, parent: str, columns: str) -> int:
+    def _exchange_children(self, table: str, parent: str, columns: str, *, plus_only: bool) -> None:
         """Parents with the same rows as before stay untouched; of the others the rows are exchanged."""
-        plus = f"(select {columns} from _page_in except all select {columns} from _page_old)"
-        minus = f"(select {columns} from _page_old except all select {columns} from _page_in)"
-        self._run(
-            f"create or replace temp table _page_changed as "
-            f"select true as plus, {parent} from {plus} union all select false, {parent} from {minus}"
-        )
-        written = max(self._count("_page_changed where plus"), self._count("_page_changed where not plus"))
-        if written:
-            changed = f"{parent} in (select {parent} from _page_changed)"
-            self._run(f"delete from _page_old where not {changed}")
+        changed = f"{parent} in (select {parent} from _page_changed)"
+        if plus_only:
+            self._run(f"insert into store.{table} by name select {columns} from _page_changed")
+        else:
             twin = same("o", "kept", columns.split(", "))
             self._run(f"delete from store.{table} kept where exists (select 1 from _page_old o where {twin})")
             self._run(f"insert into store.{table} by name select {columns} from _page_in where {changed}")
             self._touch(table, "_page_old")
-            self._touch(table, f"_page_in where {changed}")
-        return written
+        self._touch(table, f"_page_in where {changed}")
 
     def _removals(self, table: str) -> int:
         return remove_records(self._connection, self._page.rows.get(table), self._observed_at)
@@ -300,10 +308,9 @@ class PageCommit:
         ways = [_NEWS[kind] for (kind,) in kinds]
         if not ways:
             return
-        self._run(f"create or replace temp table _page_news as {' union '.join(ways)}")
         self._run(
             "insert into store.news select contact_id, (select greatest(coalesce(max(sequence), 0), $1) + 1 "
-            "from store.news) from _page_news where contact_id is not null "
+            f"from store.news) from ({' union '.join(ways)}) found where contact_id is not null "
             "and contact_id not in (select contact_id from store.news where sequence > $1)",
             self._news_since,
         )
