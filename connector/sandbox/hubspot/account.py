@@ -1,7 +1,7 @@
 """What the account says of itself, tokens, and the sandbox's own controls."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -81,8 +81,14 @@ def _values(collection: Collection, calculated: Sequence[str]) -> dict[str, dict
 
 
 def edit(call: Call) -> Reply:
-    """A person changes a contact, or a company, in the portal."""
+    """A person changes a contact, or a company, in the portal; or people change several (`{"edits": […]}`)."""
     body = call.body()
+    if "edits" in body:
+        return Reply(200, {"edits": [_edit(call, one) for one in body["edits"]]})
+    return Reply(200, _edit(call, body))
+
+
+def _edit(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     of = "companies" if "company_id" in body else "contacts"
     edited = call.portal.objects[of]
     key = f"{edited.single}_id"
@@ -103,7 +109,7 @@ def edit(call: Call) -> Reply:
             raise invalid(str(bad)) from bad
     edited.write(record, values, CRM_UI)
     modified = {"contacts": "lastmodifieddate"}.get(of, "hs_lastmodifieddate")
-    return Reply(200, {key: given, "updatedAt": edited.read(record, modified)})
+    return {key: given, "updatedAt": edited.read(record, modified)}
 
 
 def restore(call: Call) -> Reply:
