@@ -248,7 +248,9 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
     """Fill the temporary table `planned` with every value that is to be written, and `worth` with the contacts'
     order."""
     connection = run.mirror.connection
-    unchanged, held = differ(run, scored, names, resume=options.resume, nothing_for=barred(run))
+    held = differ(run, scored, names, resume=options.resume, nothing_for=barred(run))
+    unchanged = max(0, stand_already(run) - held)
+    discipline.rank(run)
     left = discipline.keep_worthiest(run, options.limit)
     caps = discipline.caps(run, options.max_changes, options.max_grade_moves)
     days = spread(run, caps["changes"]["contacts"])
@@ -264,22 +266,26 @@ def _plan(run: Run, scored: Scored, names: list[str], options: PushOptions) -> _
 
 def differ(
     run: Run, scored: Scored, names: list[str], *, resume: bool = False, nothing_for: Collection[str] = ()
-) -> tuple[int, int]:
-    """Fill `planned` with what differs on the contacts that the run is about, and `worth` with their order.
-    Returns the contacts whose values stand already, and those whose values a rollback holds back. From the
-    contacts `nothing_for` everything of ours is taken, whatever a gate or a rollback says of its predictor."""
+) -> int:
+    """Fill `planned` with what differs on the contacts that the run is about. Returns how many contacts' values a
+    rollback holds back. From the contacts `nothing_for` everything of ours is taken, whatever a gate or a rollback
+    says of its predictor."""
     _desire(run, scored, names)
     withhold(run, scored)
     _take_all(run, nothing_for, marks_of(run, scored.trained))
     run.mirror.ledger.differences("desired", into="planned")
     held = 0 if resume else discipline.leave_held(run, scored)
     discipline.leave_small_moves(run)
-    [(unchanged,)] = run.mirror.connection.execute(
+    return held
+
+
+def stand_already(run: Run) -> int:
+    """How many contacts have values of which none is in `planned`."""
+    [(number,)] = run.mirror.connection.execute(
         "select count(distinct contact_id) from desired where value is not null "
         "and contact_id not in (select contact_id from planned)"
     ).fetchall()
-    discipline.rank(run)
-    return max(0, unchanged - held), held
+    return int(number)
 
 
 def _take_all(run: Run, contact_ids: Collection[str], marks: Collection[str]) -> None:
@@ -288,6 +294,8 @@ def _take_all(run: Run, contact_ids: Collection[str], marks: Collection[str]) ->
     given = pa.table({"contact_id": pa.array(sorted(contact_ids), pa.string())})
     with registered(connection, "_barred_given", given):
         connection.execute("create or replace temp table barred_now as select * from _barred_given")
+    if not contact_ids:
+        return
     connection.execute(f"""
         insert into desired
         select contact_id, name, null from (

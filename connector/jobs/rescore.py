@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from connector.jobs.hinted import Hinted, sort
 from connector.jobs.install import ensure_installed
 from connector.jobs.objections import take_away
 from connector.jobs.pull import pull, request
-from connector.jobs.push import add_marks, differ, passed_names, planned_rows, wanted_on
+from connector.jobs.push import add_marks, differ, passed_names, planned_rows, stand_already, wanted_on
 from connector.jobs.run import Run, present
 from connector.jobs.score import Scored
 from connector.jobs.sending import Pushed, chunks, recover, send
@@ -34,6 +35,7 @@ from connector.mirror.sql import count, first, texts
 from connector.platform import Asked, Hint, Page, PullRequest, Readable
 from scoring.decisions import decide
 from scoring.engine import literal
+from scoring.snapshots import may_score
 
 #: Contacts of a poll that are computed in one go.
 POLL_BATCH = 1000
@@ -42,6 +44,7 @@ POLL_BATCH = 1000
 _AHEAD = timedelta(minutes=10)
 
 _ABOUT, _FRESH = "rescored_about", "rescored_fresh"
+_LIVE = "may_be_scored"
 
 
 @dataclass
@@ -116,6 +119,16 @@ def poll(run: Run) -> dict[str, Any]:
     return {**total.to_json(), "pulled": pulled}
 
 
+def prepare(run: Run) -> Iterator[None]:
+    """Read the models in use, into `run.kept["models"]` which runs may share, and give the steps, a second or so
+    each, that make rescoring with them faster. The steps do not need the run any more."""
+    settled = run.settled()
+    models = standing(settled).models
+    return chain.from_iterable(
+        task.predictor.prepare(models[task.key]) for task in settled.tasks() if task.key in models
+    )
+
+
 def _ready(run: Run, done: Done) -> bool:
     """Settle what a run that died left open, or a call of this run that failed. Without a first sync there is
     nothing to go by."""
@@ -186,10 +199,13 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     _table(run, _FRESH, f"select distinct contact_id from store.news where contact_id in (from {_ABOUT})")
     as_of = _instant(run)
     with done.step("compute"):
-        done.scored += compute(run, trained, as_of, _FRESH)
+        fresh = compute(run, trained, as_of, _FRESH)
+        done.scored += fresh.contacts
     batch = run.at(as_of, _ABOUT)
-    scored = Scored(trained, _standing_values(run, trained), 0)
-    if scored.computed.num_rows < count(run.mirror.connection, _ABOUT):
+    about = count(run.mirror.connection, _ABOUT)
+    known = fresh.values if fresh.contacts == about else run.mirror.predictions(_ABOUT)
+    scored = Scored(trained, _with_every_property(run, trained, known), 0)
+    if scored.computed.num_rows < about:
         # somebody has nothing computed, as everybody who objects: first, so that it stands in nobody else's way
         _take_away(batch, done)
     try:
@@ -215,10 +231,9 @@ def _take_away(run: Run, done: Done) -> None:
     done.pushed.values += taken.values
 
 
-def _standing_values(run: Run, trained: Trained) -> pa.Table:
+def _with_every_property(run: Run, trained: Trained, found: pa.Table) -> pa.Table:
     """What was last computed for the contacts, with a column for every property of the models: one that nobody of
     them has is cleared where it stands."""
-    found = run.mirror.predictions(_ABOUT)
     for task in run.tasks():
         for name in task.names(run.settings.prefix).values() if task.key in trained.models else ():
             if name not in found.column_names:
@@ -248,17 +263,26 @@ def _instant(run: Run) -> datetime:
     return max(now, min(latest, now + _AHEAD))
 
 
-def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> int:
-    """Compute the contacts of the table `among`, keep their values, take them off the news. Returns how many."""
+@dataclass(frozen=True)
+class Fresh:
+    """So many contacts were computed, and what they came to: contact_id and one text column a property."""
+
+    contacts: int
+    values: pa.Table
+
+
+def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> Fresh:
+    """Compute the contacts of the table `among`, keep their values, take them off the news."""
     ids = [row[0] for row in run.mirror.connection.execute(f"select contact_id from {among}").fetchall()]
     if not ids:
-        return 0
+        return Fresh(0, decide({}))
     with run.mirror.excerpt(ids, as_of, text_columns=run.text_columns()) as excerpt:
         outputs = _outputs(run, trained, as_of, excerpt)
     versions = {key: model.version for key, model in sorted(trained.models.items())}
     versions["eligible"] = scoring_choices(run.options())
-    run.mirror.save_predictions(run.id, as_of, versions, decide(outputs), among=among)
-    return len(ids)
+    values = decide(outputs)
+    run.mirror.save_predictions(run.id, as_of, versions, values, among=among)
+    return Fresh(len(ids), values)
 
 
 def _outputs(
@@ -267,11 +291,16 @@ def _outputs(
     """What every model in use says of the contacts of an excerpt, and under which names, by task."""
     tasks = [task for task in run.tasks() if task.key in trained.models]
     with ExitStack() as stack:
-        works = []
+        works, live = [], None
         for task in tasks:
             engine = excerpt.engine()
             stack.callback(engine.connection.close)
             context = run.context_on(engine, as_of, task.goal)
+            if live is None:
+                # whatever the task, the same contacts may be scored
+                live = _LIVE
+                excerpt.keep(live, may_score(context, OWN))
+            context = replace(context, live=live)
             works.append(partial(task.predictor.score, context, trained.models[task.key], OWN))
         tables = together(works)
     return {task.key: (table, task.names(run.settings.prefix)) for task, table in zip(tasks, tables, strict=True)}
@@ -279,7 +308,7 @@ def _outputs(
 
 def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: bool) -> pa.Table:
     """What is to be written on the contacts, as rows for the ledger; none where a cap or a person says no."""
-    _, held = differ(batch, scored, names)
+    held = differ(batch, scored, names)
     done.pushed.held += held
     connection = batch.mirror.connection
     if batch.settings.require_approval:
@@ -292,17 +321,13 @@ def _plan(batch: Run, scored: Scored, names: list[str], done: Done, *, webhook: 
         connection.execute("delete from planned")
     else:
         add_marks(batch, scored, _rescored(names) if webhook else None)
-        discipline.rank(batch)
+    discipline.rank(batch)
     planned = [row[0] for row in connection.execute("select distinct contact_id from planned").fetchall()]
     under_way = batch.mirror.ledger.supersede(batch.id, planned, sorted(batch.mirror.running))
     if under_way:
         connection.execute(f"delete from planned where contact_id in ({texts(under_way)})")
         done.left += under_way
-    [(valued,)] = connection.execute(
-        "select count(distinct contact_id) from desired where value is not null "
-        "and contact_id not in (select contact_id from planned)"
-    ).fetchall()
-    done.pushed.unchanged += max(0, valued - held - len(under_way))
+    done.pushed.unchanged += max(0, stand_already(batch) - held - len(under_way))
     return planned_rows(batch, scored)
 
 
@@ -341,5 +366,6 @@ def _erase(run: Run, told: Hinted, done: Done) -> dict[str, Any]:
         return {"erased": 0}
     with done.step("erase"):
         result = erase_people(run, waiting)
-    run.kept.clear()
+    for name in run.kept.keys() - {"models"}:
+        del run.kept[name]
     return {"erased": len(waiting), "erasure": result}

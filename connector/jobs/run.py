@@ -166,20 +166,24 @@ class Run:
     def all_properties(self) -> list[Property]:
         """Everything of contacts that is ours, whether installed now or not: the shadow set from the first time it
         is used, and what was written for goals that the settings no longer name."""
-        shadow = self._shadow_set() if self.settings.shadowed or self._ever_shadowed() else []
+        shadow = self._shadow_set() if self.settings.shadowed or self.ever_shadowed() else []
         return [*self._named(self.settings.prefix, self._former_goals()), *shadow]
 
     def our_names(self) -> tuple[str, ...]:
         """Names of all properties of contacts that are ours: never features, never a goal."""
         return tuple(entry.name for entry in self.all_properties())
 
-    def _ever_shadowed(self) -> bool:
-        standing = literal(f'"{shadow_prefix(self.settings)}_')
-        found = self.mirror.connection.execute(
-            "select 1 where exists (from store.shadow) "
-            f"or exists (from store.contacts where contains(ours, {standing}))"
-        )
-        return bool(found.fetchall())
+    def ever_shadowed(self) -> bool:
+        """Whether a shadow set was ever written, or stands on somebody."""
+        if "shadowed" not in self.kept:
+            standing = literal(f'"{shadow_prefix(self.settings)}_')
+            found = self.mirror.connection.execute(
+                "select 1 where exists (from store.shadow) "
+                f"or exists (from store.contacts where contains(ours, {standing}))"
+            )
+            self.kept["shadowed"] = bool(found.fetchall())
+        shadowed: bool = self.kept["shadowed"]
+        return shadowed
 
     def _shadow_set(self) -> list[Property]:
         """Nobody is held out of what nobody acts on."""

@@ -142,9 +142,15 @@ def keep_arms(run: Run) -> None:
         _keep_shadow(run)
         return
     connection, at = run.mirror.connection, run.as_of
-    for draw in draws(run):
+    drawn = list(draws(run))
+    if (
+        not drawn
+        and not connection.execute("select 1 from store.holdout where ended_at is null limit 1").fetchall()
+    ):
+        return
+    for draw in drawn:
         _keep_plan(run, draw)
-    going_on = " or ".join(f"({draw.where})" for draw in draws(run)) or "false"
+    going_on = " or ".join(f"({draw.where})" for draw in drawn) or "false"
     share = run.settings.holdout.share if run.settings.holdout is not None else 0.0
     with transaction(connection):
         connection.execute(
@@ -229,6 +235,8 @@ def present_score_sql(run: Run) -> str:
 
 def _leave_the_shadow(run: Run) -> None:
     """Values of the shadow set that stand are cleared, once the real ones are written again."""
+    if not run.ever_shadowed():
+        return
     shadow = literal(f"{run.settings.prefix}_shadow_%".replace("_", "\\_"))
     run.mirror.connection.execute(f"""
         insert into desired
