@@ -14,6 +14,7 @@ but by a floating constant, floating literals as `86400.0e0`, `row_number()` wit
 of'.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,10 @@ _DUCKDB_PRELUDE = {
     "safe_div(a, b)": "(a) / nullif(cast(b as double), 0)",
     "stable_bucket(text, n)": "cast(cast('0x' || substr(md5(text), 1, 8) as bigint) % (n) as integer)",
 }
+
+
+# `DuckEngine(few=True)` takes the copy knowingly.
+warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
 
 class Engine(Protocol):
@@ -55,9 +60,13 @@ class Engine(Protocol):
 class DuckEngine:
     """The local engine: one DuckDB connection. Temporary tables belong to it and end with it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, *, prepared: bool = False) -> None:
-        """`prepared`: the prelude is readable on the connection, which counts in UTC."""
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, *, prepared: bool = False, few: bool = False
+    ) -> None:
+        """`prepared`: the prelude is readable on the connection, which counts in UTC. `few`: what is fetched is
+        small, so that a second copy of it costs less than binding each query a second time."""
         self.connection = connection
+        self._few = few
         if not prepared:
             connection.execute("set TimeZone = 'UTC'")
             prelude(connection)
@@ -77,7 +86,8 @@ class DuckEngine:
         self.connection.execute(sql)
 
     def fetch(self, sql: str) -> pa.Table:
-        return self.connection.sql(sql).to_arrow_table()
+        asked = self.connection.execute if self._few else self.connection.sql
+        return asked(sql).to_arrow_table()
 
     def put(self, name: str, table: pa.Table) -> None:
         self.connection.register("_incoming", table)

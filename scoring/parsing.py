@@ -56,7 +56,7 @@ class _Parsed:
         self._known: OrderedDict[str, duckdb.Statement | None] = OrderedDict()
 
     def of(self, connection: duckdb.DuckDBPyConnection, query: object) -> Any:
-        """The statement of a text that comes for the second time; else what was given, as of several statements."""
+        """The statement of a text that comes again; else, and for a text of several, what was given."""
         if not isinstance(query, str):
             return query
         with self._lock:

@@ -30,8 +30,8 @@ from connector.jobs.score import Scored
 from connector.jobs.sending import Pushed, chunks, recover, send
 from connector.jobs.train import Trained, standing
 from connector.jobs.withhold import keep_arms
-from connector.mirror.excerpt import OWN, Excerpt, together
-from connector.mirror.sql import count, first, texts
+from connector.mirror.excerpt import OWN, Excerpt
+from connector.mirror.sql import count, first, naive, texts
 from connector.platform import Asked, Hint, Page, PullRequest, Readable
 from scoring.decisions import decide
 from scoring.engine import literal
@@ -97,9 +97,11 @@ def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
     erased: dict[str, Any] = {"erased": 0}
     if _ready(run, done):
         asked = [one for key, one in told.asked.items() if not run.mirror.erased.has_contact(key)]
-        with done.step("read"):
-            _read(run, run.platform, asked, done)
-        _renew(run, done, webhook=True)
+        with run.mirror.empty_excerpt() as excerpt:
+            excerpt.look_ahead([one.contact_id for one in asked])
+            with done.step("read"):
+                _read(run, run.platform, asked, done)
+            _renew(run, done, excerpt)
         erased = _erase(run, told, done)
     return {**done.to_json(), **erased, "left": told.keys_of(done.left), "elsewhere": told.elsewhere}
 
@@ -114,7 +116,7 @@ def poll(run: Run) -> dict[str, Any]:
         news = run.mirror.connection.execute("select distinct contact_id from store.news order by 1").fetchall()
         for part in chunks([row[0] for row in news], POLL_BATCH):
             total.about = set(part)
-            _renew(run, total, webhook=False)
+            _renew(run, total)
         total.about = {row[0] for row in news}
     return {**total.to_json(), "pulled": pulled}
 
@@ -182,9 +184,10 @@ def _winners(page: Page) -> set[str]:
     return winners - _named(page)
 
 
-def _renew(run: Run, done: Done, *, webhook: bool) -> None:
+def _renew(run: Run, done: Done, ahead: Excerpt | None = None) -> None:
     """Compute those of `done.about` that have new rows, and write what differs on all of them; where nothing may
-    be written, what stands on who objects to profiling is taken away all the same."""
+    be written, what stands on who objects to profiling is taken away all the same. `ahead`: of a webhook, an
+    excerpt that looks ahead to them."""
     _table(run, _ABOUT, texts(done.about))
     if unread := lists.unread(run, writing=True):
         done.reasons += [f"{lists.why(run, *one)} Until then nothing is written." for one in unread.items()]
@@ -199,7 +202,8 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
     _table(run, _FRESH, f"select distinct contact_id from store.news where contact_id in (from {_ABOUT})")
     as_of = _instant(run)
     with done.step("compute"):
-        fresh = compute(run, trained, as_of, _FRESH)
+        # the events of who was merged are the winner's now
+        fresh = compute(run, trained, as_of, _FRESH, ahead, anew=bool(done.gone))
         done.scored += fresh.contacts
     batch = run.at(as_of, _ABOUT)
     about = count(run.mirror.connection, _ABOUT)
@@ -214,7 +218,7 @@ def _renew(run: Run, done: Done, *, webhook: bool) -> None:
         done.reasons.append(str(refusal))
         return
     with done.step("plan"):
-        rows = _plan(batch, scored, names, done, webhook=webhook)
+        rows = _plan(batch, scored, names, done, webhook=ahead is not None)
     if rows.num_rows:
         with done.step("write"):
             _write(batch, scored, rows, done)
@@ -271,12 +275,17 @@ class Fresh:
     values: pa.Table
 
 
-def compute(run: Run, trained: Trained, as_of: datetime, among: str) -> Fresh:
-    """Compute the contacts of the table `among`, keep their values, take them off the news."""
+def compute(
+    run: Run, trained: Trained, as_of: datetime, among: str, ahead: Excerpt | None = None, *, anew: bool = False
+) -> Fresh:
+    """Compute the contacts of the table `among`, keep their values, take them off the news. `ahead`: an excerpt to
+    be filled with them; `anew` as there."""
     ids = [row[0] for row in run.mirror.connection.execute(f"select contact_id from {among}").fetchall()]
     if not ids:
         return Fresh(0, decide({}))
-    with run.mirror.excerpt(ids, as_of, text_columns=run.text_columns()) as excerpt:
+    with ExitStack() as stack:
+        excerpt = ahead or stack.enter_context(run.mirror.empty_excerpt())
+        excerpt.fill(ids, naive(as_of), run.text_columns(), anew=anew)
         outputs = _outputs(run, trained, as_of, excerpt)
     versions = {key: model.version for key, model in sorted(trained.models.items())}
     versions["eligible"] = scoring_choices(run.options())
@@ -302,7 +311,7 @@ def _outputs(
                 excerpt.keep(live, may_score(context, OWN))
             context = replace(context, live=live)
             works.append(partial(task.predictor.score, context, trained.models[task.key], OWN))
-        tables = together(works)
+        tables = excerpt.together(works)
     return {task.key: (table, task.names(run.settings.prefix)) for task, table in zip(tasks, tables, strict=True)}
 
 

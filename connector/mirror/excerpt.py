@@ -12,16 +12,17 @@ database in memory that several connections read at once, so that predictors can
 
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 import duckdb
 
 from connector.mirror import views
-from connector.mirror.sql import registered, texts
+from connector.mirror.sql import count, now, registered, texts
 from scoring.engine import DuckEngine, prelude
 from scoring.features.account import COMPANY_DAYS
 from scoring.tables import TABLES
@@ -45,7 +46,24 @@ _AROUND = {
     "_changed": "select contact_id as id from _own union from _companies union from _deals",
 }
 
+_AHEAD_AROUND = """select contact_id as id from store.contacts where company_id in (
+    select company_id from store.contacts where contact_id in (from _ahead_own))
+    union select contact_id from _ahead_own"""
+
+#: Contacts whose events were not read ahead, all or those of late.
+_UNSEEN = """(select contact_id from _own except select contact_id from _ahead_own
+    union all (select id from _around except select id from _ahead_around))"""
+
+#: Rows of records by table.
+_CHOSEN = {
+    "contacts": "(select * from store.contacts where contact_id in (from _everyone))",
+    "companies": "(select * from store.companies where company_id in (from _companies))",
+    "deals": "(select * from store.deals where deal_id in (from _deals))",
+}
+
 _UNREAD = ("events", "properties")
+
+_THREADS = 2
 
 _Given = TypeVar("_Given")
 
@@ -64,38 +82,68 @@ _WHERE = {
 
 
 class Excerpt:
-    """These contacts as of `as_of` (UTC), as they were committed before. Close it when done with.
+    """A few contacts as they were committed before. Close it when done with.
 
     What its engines make disturbs neither the mirror's temporary tables nor each other's.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        contact_ids: Collection[str],
-        as_of: datetime,
-        text_columns: Collection[str] = (),
-    ) -> None:
-        """`text_columns` as for `Mirror.engine`."""
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._name = f"excerpt_{secrets.token_hex(4)}"
         self._root = connection.cursor()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="excerpt")
+        self._ahead: Future[None] | None = None
         try:
             self._root.execute(f"attach ':memory:' as {self._name}")
-            self._fill(contact_ids, as_of, text_columns)
+            [(stored,)] = self._root.execute("select current_database()").fetchall()
+            self._stored = f'"{stored}".store'
         except BaseException:
             self.close()
             raise
 
+    def look_ahead(self, contact_ids: Collection[str]) -> None:
+        """Begin to read the events of contacts that it is to be filled with, on a thread beside: they take longest
+        to find, and what is read of a contact on the platform meanwhile hardly ever changes them."""
+        since = now() - timedelta(days=COMPANY_DAYS)
+        self._ahead = self._pool.submit(self._read_ahead, contact_ids, since)
+
+    def fill(
+        self,
+        contact_ids: Collection[str],
+        as_of: datetime,
+        text_columns: Collection[str] = (),
+        *,
+        anew: bool = False,
+    ) -> None:
+        """With these contacts as of `as_of` (UTC). `text_columns` as for `Mirror.engine`. `anew`: events may have
+        moved from one contact to another since looking ahead."""
+        with closing(self._cursor(self._stored)) as beside:
+            _keep(beside, OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
+            for name, select in _AROUND.items():
+                _keep(beside, name, f"select distinct id from ({select}) where id is not null")
+            events = partial(self._beside, partial(_events, since=as_of - timedelta(days=COMPANY_DAYS)))
+            begun = [self._pool.submit(events)] if anew or self._ahead is None else [self._ahead]
+            works = (_changes, partial(_records, text_columns=text_columns), _small)
+            begun += [self._pool.submit(self._beside, work) for work in works]
+            for one in begun:
+                one.result()
+            if not anew and self._ahead is not None and count(beside, _UNSEEN):
+                events()
+
     def engine(self) -> DuckEngine:
         """One more engine over it. Close `engine.connection` afterwards."""
-        return DuckEngine(self._cursor(f"{_COMMON}.main"), prepared=True)
+        return DuckEngine(self._cursor(f"{_COMMON}.main"), prepared=True, few=True)
 
     def keep(self, table: str, select: str) -> None:
         """One more table that all its engines can read, of a query over it."""
         with closing(self._cursor(f"{_COMMON}.main")) as beside:
             _keep(beside, table, select)
 
+    def together(self, works: Sequence[Callable[[], _Given]]) -> list[_Given]:
+        """What they give, in their order, computed two at a time. Raises what the first that failed raised."""
+        return [one.result() for one in [self._pool.submit(work) for work in works]]
+
     def close(self) -> None:
+        self._pool.shutdown()
         self._root.execute(f"detach database if exists {self._name}")
         self._root.close()
 
@@ -114,17 +162,15 @@ class Excerpt:
         beside.execute(f"set search_path = '{path}'; set TimeZone = 'UTC'")
         return beside
 
-    def _fill(self, contact_ids: Collection[str], as_of: datetime, text_columns: Collection[str]) -> None:
-        [(stored,)] = self._root.execute("select current_database()").fetchall()
-        beside = [self._cursor(f'"{stored}".store') for _ in range(2)]
-        try:
-            _keep(beside[0], OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
-            for name, select in _AROUND.items():
-                _keep(beside[0], name, f"select distinct id from ({select}) where id is not null")
-            together([lambda: _records(beside[0], text_columns), lambda: _events(beside[1], as_of)])
-        finally:
-            for one in beside:
-                one.close()
+    def _beside(self, work: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+        with closing(self._cursor(self._stored)) as beside:
+            work(beside)
+
+    def _read_ahead(self, contact_ids: Collection[str], since: datetime) -> None:
+        with closing(self._cursor(self._stored)) as beside:
+            _keep(beside, "_ahead_own", f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
+            _keep(beside, "_ahead_around", _AHEAD_AROUND)
+            _events(beside, since, own="_ahead_own", around="_ahead_around")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -136,47 +182,31 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
             beside.execute(f"create or replace table {_COMMON}.{COUNTRIES} as from _countries")
 
 
-def together(works: Sequence[Callable[[], _Given]]) -> list[_Given]:
-    """What they give, in their order, computed two at a time. Raises what the first of them raised that did."""
-    with ThreadPoolExecutor(2, thread_name_prefix="excerpt") as pool:
-        return [one.result() for one in [pool.submit(work) for work in works]]
-
-
 def _records(beside: duckdb.DuckDBPyConnection, text_columns: Collection[str]) -> None:
-    chosen = {
-        "contacts": "(select * from store.contacts where contact_id in (from _everyone))",
-        "companies": "(select * from store.companies where company_id in (from _companies))",
-    }
-    for table, rows in chosen.items():
-        _keep(beside, table, views.typed(beside, table, text_columns, rows))
+    for table in ("contacts", "companies"):
+        _keep(beside, table, views.typed(beside, table, text_columns, _CHOSEN[table]))
+
+
+def _changes(beside: duckdb.DuckDBPyConnection) -> None:
+    own = {**_CHOSEN, "contacts": "(select * from store.contacts where contact_id in (from _own))"}
     _keep(beside, "_changes", "select * from store.property_history where object_id in (from _changed)")
-    _keep(
-        beside,
-        "property_history",
-        views.history(
-            "_changes",
-            {
-                "contacts": "(select * from store.contacts where contact_id in (from _own))",
-                "companies": chosen["companies"],
-                "deals": "(select * from store.deals where deal_id in (from _deals))",
-            },
-        ),
-    )
+    _keep(beside, "property_history", views.history("_changes", own))
 
 
-def _events(beside: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
-    """The events, and the small tables."""
-    since = as_of - timedelta(days=COMPANY_DAYS)
+def _events(beside: duckdb.DuckDBPyConnection, since: datetime, own: str = OWN, around: str = "_around") -> None:
+    """All events of its own contacts, of those around them what happened lately."""
     _keep(
         beside,
         "events",
         views.events(
-            f"""(select {_columns("events")} from store.events where contact_id in (from _own)
-            union all select {_columns("events")} from store.events where occurred_at >= timestamp '{since}'
-            and contact_id in (from _around) and contact_id not in (from _own))""",
-            "(select event_id, machine from store.machine_made where contact_id in (from _around))",
+            f"""(select {_columns("events")} from store.events where contact_id in (from {around})
+            and (occurred_at >= timestamp '{since}' or contact_id in (from {own})))""",
+            f"(select event_id, machine from store.machine_made where contact_id in (from {around}))",
         ),
     )
+
+
+def _small(beside: duckdb.DuckDBPyConnection) -> None:
     for table, condition in _WHERE.items():
         _keep(beside, table, f"select {_columns(table)} from store.{table} where {condition}")
 
@@ -187,4 +217,4 @@ def _columns(table: str) -> str:
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> None:
-    connection.execute(f"create table {table} as {select}")
+    connection.execute(f"create or replace table {table} as {select}")

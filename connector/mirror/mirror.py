@@ -206,11 +206,21 @@ class Mirror:
         self, contact_ids: Collection[str], as_of: datetime, *, text_columns: Sequence[str] = ()
     ) -> Excerpt:
         """A few contacts and what their values depend on (`connector.mirror.excerpt`)."""
+        found = self.empty_excerpt()
+        try:
+            found.fill(contact_ids, naive(as_of), text_columns)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def empty_excerpt(self) -> Excerpt:
+        """The same, to be filled."""
         with self._main._preparing:
             if not self._main._prepared:
                 excerpts.prepare(self.connection)
                 self._main._prepared = True
-        return Excerpt(self.connection, contact_ids, naive(as_of), text_columns)
+        return Excerpt(self.connection)
 
     def rewrite(self, account: Account) -> None:
         """Make the file anew, without anything that was deleted. Temporary tables and engines end with it. Raises

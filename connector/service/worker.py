@@ -27,7 +27,6 @@ from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
 from connector.service.rescoring import Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
-from scoring.errors import ScoringError
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +66,8 @@ class Worker:
         self._let_in_from = 0.0
         self._poll_since: float | None = None
         self._changes = 0
-        #: Whether the models in use are ready, and the steps that are left of making them so.
+        #: Whether the models in use are being made ready, or are so.
         self._ready = False
-        self._preparing: Iterator[None] | None = None
         self._failed = 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -182,38 +180,35 @@ class Worker:
                 ticket.ended.set_result(ended_by(Stopped("The service is stopping: give the order again.")))
 
     def _turn(self) -> None:
+        self._prepare()
         order = self._next_order()
         if order is not None:
             self._carry_out(order)
         elif self._poll_if_due(late=PATIENCE) or self._hints() or self._poll_if_due():
             return
-        elif not self._prepare():
+        else:
             if self._rescoring is not None and self._rescoring.over:
                 self._end_rescoring()
             self._sleep()
 
-    def _prepare(self) -> bool:
-        """A step of making models ready, while there is nothing else to do; whether there was one."""
+    def _prepare(self) -> None:
+        """Read the models in use where they may be others now, and make them ready on a thread beside."""
         if self._ready or self._inbox is None:
-            return False
-        try:
-            if self._preparing is None:
-                self._preparing = self._steps()
-            next(self._preparing)
-            return True
-        except StopIteration:
-            pass
-        except (LeadlightError, ScoringError) as trouble:
-            log.info("models are read when they are needed: %s", trouble)
-        self._preparing, self._ready = None, True
-        return False
-
-    def _steps(self) -> Iterator[None]:
+            return
+        self._ready = True
         if not self._state.mirror.has_contacts():
-            return iter(())
+            return
         with self._state.stored("rescore") as run:
             run.kept["models"] = self._state.models
-            return prepare(run)
+            steps = prepare(run)
+        threading.Thread(target=self._work_off, args=(steps,), name="worker-prepares", daemon=True).start()
+
+    def _work_off(self, steps: Iterator[None]) -> None:
+        try:
+            while not self._stopping and next(steps, self) is not self:
+                pass
+        except Exception as error:  # noqa: BLE001 - without it rescoring is slower, no worse
+            log.warning("models are not made ready: %s at %s", type(error).__name__, places(error))
 
     def _next_order(self) -> Ticket | None:
         """The next, which is under way from now on: who asks in between finds it there."""
@@ -255,8 +250,7 @@ class Worker:
             outcome = self._do(ticket)
         finally:
             self._changes += 1
-            # there may be other models now
-            self._preparing, self._ready = None, False
+            self._ready = False
             try:
                 self._after(order, outcome)
             finally:

@@ -76,14 +76,15 @@ def _tree(some: list[Leaf], tables: list[Floats]) -> tuple[tuple[Tree, ...], tup
     number = {key: i for i, key in enumerate(nodes)}
     tabled = [
         _Tabled(
-            _features(leaf),
+            features,
             tuple(
                 tuple((number[id(node)], left) for node, left in leaf[0] if node["split_feature"] == feature)
-                for feature in _features(leaf)
+                for feature in features
             ),
             table,
         )
         for leaf, table in zip(some, tables, strict=True)
+        for features in (_features(leaf),)
     ]
     return tuple(nodes.values()), tuple(tabled)
 

@@ -13,7 +13,7 @@ from connector.platform import Asked, Page
 from connector.platforms.hubspot import contacts, gone
 from connector.platforms.hubspot.client.api import Record
 from connector.platforms.hubspot.companies_deals import deal_contacts
-from connector.platforms.hubspot.reading import Reading, Row, filled
+from connector.platforms.hubspot.reading import Reading, Row, filled, news_and_echoes
 
 STREAM = "contacts_afresh"
 
@@ -31,9 +31,10 @@ def read(reading: Reading, asked: Sequence[Asked], concurrency: int) -> Iterator
     records = _with_companies(reading, found, linked)
     # associations move no modified date: what looks like our own write may have another company now
     maybe = [record for record in records if str(record["id"]) not in linked]
-    news, echoes = contacts.sort_out(reading, maybe)
+    rows = {str(record["id"]): contacts.contact_row(reading, record) for record in records}
+    news, echoes = news_and_echoes(reading, "contacts", maybe, [rows[str(record["id"])] for record in maybe])
     news += [record for record in records if str(record["id"]) in linked]
-    page = contacts.page(reading, news, None, _removed(reading, asked, found))
+    page = contacts.page(reading, news, None, _removed(reading, asked, found), rows)
     yield replace(page, stream=STREAM, echoes=echoes)
     if linked:
         yield from _deals(reading, linked)

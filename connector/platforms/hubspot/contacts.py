@@ -192,16 +192,22 @@ def _completed(reading: Reading, records: Sequence[Record]) -> list[Record]:
 
 
 def page(
-    reading: Reading, records: Sequence[Record], cursor: Mapping[str, Any] | None, gone_ones: Sequence[Row] = ()
+    reading: Reading,
+    records: Sequence[Record],
+    cursor: Mapping[str, Any] | None,
+    gone_ones: Sequence[Row] = (),
+    known: Mapping[str, Row] | None = None,
 ) -> Page:
-    """Contacts, complete with associations and histories, as a page; and removals besides."""
+    """Contacts, complete with associations and histories, as a page; and removals besides. `known`: rows of the
+    contacts by id, where the caller has made them."""
     now = reading.now()
     ids = [str(record["id"]) for record in records]
+    rows_of = known or {one: contact_row(reading, record) for one, record in zip(ids, records, strict=True)}
     removals = [row for record in records for row in gone.merged_away(record, "contacts", now)]
     removals += gone_ones
     rows = filled(
         {
-            "contacts": [contact_row(reading, record) for record in records],
+            "contacts": [rows_of[one] for one in ids],
             "contact_addresses": [row for record in records for row in _addresses(record)],
             "consents": [row for record in records for row in consent_rows(record)],
             "property_history": [row for record in records for row in history_rows("contact", record, now)],
