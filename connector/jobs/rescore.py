@@ -97,7 +97,7 @@ def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
     erased: dict[str, Any] = {"erased": 0}
     if _ready(run, done):
         asked = [one for key, one in told.asked.items() if not run.mirror.erased.has_contact(key)]
-        with run.mirror.empty_excerpt() as excerpt:
+        with run.mirror.on_one_thread(), run.mirror.empty_excerpt() as excerpt:
             excerpt.look_ahead([one.contact_id for one in asked])
             with done.step("read"):
                 _read(run, run.platform, asked, done)

@@ -222,6 +222,19 @@ class Mirror:
                 self._main._prepared = True
         return Excerpt(self.connection)
 
+    @contextmanager
+    def on_one_thread(self) -> Iterator[None]:
+        """Statements run by whoever gives them alone: of small ones DuckDB shares out less than waking a thread
+        costs. Where another job may be at work, it keeps its threads."""
+        if self.is_beside:
+            yield
+            return
+        self.connection.execute("set threads = 1")
+        try:
+            yield
+        finally:
+            self.connection.execute("reset threads")
+
     def rewrite(self, account: Account) -> None:
         """Make the file anew, without anything that was deleted. Temporary tables and engines end with it. Raises
         TryLater, and leaves it as it is, when somebody looks at it for too long."""
