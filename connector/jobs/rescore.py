@@ -31,7 +31,7 @@ from connector.jobs.sending import Pushed, chunks, recover, send
 from connector.jobs.train import Trained, standing
 from connector.jobs.withhold import keep_arms
 from connector.mirror.excerpt import OWN, Excerpt
-from connector.mirror.sql import count, first, naive, texts
+from connector.mirror.sql import count, first, naive, texts, transaction
 from connector.platform import Asked, Hint, Page, PullRequest, Readable
 from scoring.decisions import decide
 from scoring.engine import literal
@@ -97,11 +97,12 @@ def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
     erased: dict[str, Any] = {"erased": 0}
     if _ready(run, done):
         asked = [one for key, one in told.asked.items() if not run.mirror.erased.has_contact(key)]
-        with run.mirror.on_one_thread(), run.mirror.empty_excerpt() as excerpt:
+        with run.mirror.empty_excerpt() as excerpt:
             excerpt.look_ahead([one.contact_id for one in asked])
             with done.step("read"):
                 _read(run, run.platform, asked, done)
-            _renew(run, done, excerpt)
+            with run.mirror.on_one_thread():
+                _renew(run, done, excerpt)
         erased = _erase(run, told, done)
     return {**done.to_json(), **erased, "left": told.keys_of(done.left), "elsewhere": told.elsewhere}
 
@@ -201,6 +202,16 @@ def _renew(run: Run, done: Done, ahead: Excerpt | None = None) -> None:
         return
     _table(run, _FRESH, f"select distinct contact_id from store.news where contact_id in (from {_ABOUT})")
     as_of = _instant(run)
+    # values, plan and the note of the first attempts reach the disk in one go: each time takes as long as a query
+    with ExitStack() as begun:
+        begun.enter_context(transaction(run.mirror.connection))
+        _follow_up(run, trained, as_of, done, ahead, begun)
+
+
+def _follow_up(
+    run: Run, trained: Trained, as_of: datetime, done: Done, ahead: Excerpt | None, begun: ExitStack
+) -> None:
+    """`_renew` with the models at hand, in the transaction `begun`, which ends before the platform is called."""
     with done.step("compute"):
         # the events of who was merged are the winner's now
         fresh = compute(run, trained, as_of, _FRESH, ahead, anew=bool(done.gone))
@@ -211,6 +222,7 @@ def _renew(run: Run, done: Done, ahead: Excerpt | None = None) -> None:
     scored = Scored(trained, _with_every_property(run, trained, known), 0)
     if scored.computed.num_rows < about:
         # somebody has nothing computed, as everybody who objects: first, so that it stands in nobody else's way
+        begun.close()
         _take_away(batch, done)
     try:
         names = passed_names(batch, scored)
@@ -221,7 +233,7 @@ def _renew(run: Run, done: Done, ahead: Excerpt | None = None) -> None:
         rows = _plan(batch, scored, names, done, webhook=ahead is not None)
     if rows.num_rows:
         with done.step("write"):
-            _write(batch, scored, rows, done)
+            _write(batch, scored, rows, done, begun)
 
 
 def _take_away(run: Run, done: Done) -> None:
@@ -350,17 +362,18 @@ def _rescored(names: Collection[str]) -> str:
     )
 
 
-def _write(batch: Run, scored: Scored, rows: pa.Table, done: Done) -> None:
+def _write(batch: Run, scored: Scored, rows: pa.Table, done: Done, begun: ExitStack) -> None:
     models = scored.trained.models
     versions = tuple(sorted(model.version for model in models.values()))
     keep_arms(batch)
     if batch.kept.get("installed") != versions:
+        begun.close()
         ensure_installed(batch, wanted_on(batch, models))
         batch.kept["installed"] = versions
     start = batch.mirror.ledger.next_place(batch.id)
     batch.kept["settled"] = False
     batch.mirror.ledger.plan_writes(batch.id, rows)
-    send(batch, done.pushed, "Rescoring", start)
+    send(batch, done.pushed, "Rescoring", start, begun=begun)
     batch.kept["settled"] = True
 
 

@@ -7,6 +7,7 @@ next one writes.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,10 +39,16 @@ class Pushed:
 
 
 def send(
-    run: Run, pushed: Pushed, stage: str = "Writing", start: int = 0, object_name: WrittenObject = "contact"
+    run: Run,
+    pushed: Pushed,
+    stage: str = "Writing",
+    start: int = 0,
+    object_name: WrittenObject = "contact",
+    begun: ExitStack | None = None,
 ) -> None:
     """One object's records: batches out, outcomes in; as many at once as the platform takes, the ledger always on
-    this thread. What stands before place `start` of the run's plan is known to be settled.
+    this thread. What stands before place `start` of the run's plan is known to be settled. `begun`: a transaction
+    that the plan is part of; it ends with the note of the first attempts, before anything leaves.
 
     Raises BudgetSpent, saying how far it came, when the platform's calls are used up.
     """
@@ -61,6 +68,8 @@ def send(
                 fresh.append(batch)
             if fresh:
                 ledger.attempt(run.id, [write.record_id for batch in fresh for write in batch], start)
+                if begun is not None:
+                    begun.close()
                 flying |= {pool.submit(run.platform.write, batch): batch for batch in fresh}
             if not flying:
                 break

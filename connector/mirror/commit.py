@@ -78,6 +78,8 @@ class PageCommit:
         self._run_id = run_id
         self._observed_at = naive(observed_at)
         self._news_since = news_since
+        #: Whether `_page_have` holds all that was known of the history of the page's records.
+        self._have = False
 
     def run(self) -> dict[str, int]:
         """Rows written, by table; tables where nothing changed are left out. Raises Bug for a malformed page."""
@@ -145,7 +147,9 @@ class PageCommit:
         return store_definitions(self._connection, self._page.rows.get(table), self._observed_at)
 
     def _records(self, table: str) -> int:
-        return commit_records(self._connection, self._page, table, self._observed_at)
+        return commit_records(
+            self._connection, self._page, table, self._observed_at, "_page_have" if self._have else None
+        )
 
     def _history(self, table: str) -> int:
         """By key; of two changes within one second the last stands. Observed rows are ours: a page that is the
@@ -158,10 +162,14 @@ class PageCommit:
             )
             self._run(f"insert into _page_touched select distinct object, object_id {gone}")
             self._run(f"delete {gone}")
-        self._run(
-            "create or replace temp table _page_have as select * from store.property_history "
-            "where object_id in (select object_id from _page_in)"
-        )
+        named = [row for kept in OBJECTS if (row := self._page.rows.get(kept)) is not None]
+        ids = [one for row in named for one in row[table_of(row)[1]].to_pylist()]
+        with registered(self._connection, "_page_named", pa.table({"id": pa.array(ids, pa.string())})):
+            self._run(
+                "create or replace temp table _page_have as select * from store.property_history "
+                "where object_id in (select object_id from _page_in union select id from _page_named)"
+            )
+        self._have = True
         self._run(
             f"""create or replace temp table _page_new as select i.* from _page_in i where not exists (
                 select 1 from _page_have kept
@@ -176,7 +184,9 @@ class PageCommit:
                 f"""delete from store.property_history kept using _page_new i
                     where {same("i", "kept", _HISTORY_KEY)} and {bounds("kept", "object_id", "_page_new")}"""
             )
+            self._run(f"delete from _page_have kept using _page_new i where {same('i', 'kept', _HISTORY_KEY)}")
         self._run("insert into store.property_history by name select * from _page_new")
+        self._run("insert into _page_have by name select * from _page_new")
         self._run("insert into _page_touched select distinct object, object_id from _page_new")
         return new
 
@@ -235,10 +245,13 @@ class PageCommit:
         beside those that are there, or in the place of one with the same key."""
         parent, key = _CHILDREN[table]
         columns = ", ".join(stage(self._connection, self._page, table, ()))
-        named = pa.table({"id": pa.array(list(self._page.replaces.get(table, ())), pa.string())})
+        replaced = list(self._page.replaces.get(table, ()))
+        named = pa.table({"id": pa.array(replaced, pa.string())})
         scope = "true" if table in self._page.whole else f"{parent} in (select id from _page_named)"
-        beside = f"exists (select 1 from _page_in i where {same('i', 'kept', key)})"
-        old = f"select {columns} from store.{table} kept where {scope} or {beside}"
+        given = self._page.rows.get(table)
+        if parent not in key or not set(() if given is None else given[parent].to_pylist()) <= set(replaced):
+            scope += f" or exists (select 1 from _page_in i where {same('i', 'kept', key)})"
+        old = f"select {columns} from store.{table} kept where {scope}"
         with registered(self._connection, "_page_named", named):
             self._run(
                 f"""create or replace temp table _page_changed as

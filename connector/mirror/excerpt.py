@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 import duckdb
 
 from connector.mirror import views
-from connector.mirror.sql import count, now, registered, texts
+from connector.mirror.sql import FEW, count, now, registered, texts
 from scoring.engine import DuckEngine, prelude
 from scoring.features.account import COMPANY_DAYS
 from scoring.tables import TABLES
@@ -54,12 +54,7 @@ _AHEAD_AROUND = """select contact_id as id from store.contacts where company_id 
 _UNSEEN = """(select contact_id from _own except select contact_id from _ahead_own
     union all (select id from _around except select id from _ahead_around))"""
 
-#: Rows of records by table.
-_CHOSEN = {
-    "contacts": "(select * from store.contacts where contact_id in (from _everyone))",
-    "companies": "(select * from store.companies where company_id in (from _companies))",
-    "deals": "(select * from store.deals where deal_id in (from _deals))",
-}
+_COMPANIES = "(select * from store.companies where company_id in (from _companies))"
 
 _UNREAD = ("events", "properties")
 
@@ -120,6 +115,9 @@ class Excerpt:
             _keep(beside, OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
             for name, select in _AROUND.items():
                 _keep(beside, name, f"select distinct id from ({select}) where id is not null")
+            everyone = [row[0] for row in beside.execute("select id from _everyone").fetchall()]
+            these = texts(everyone) if len(everyone) <= FEW else "from _everyone"
+            _keep(beside, "_people", f"select * from {self._stored}.contacts where contact_id in ({these})")
             events = partial(self._beside, partial(_events, since=as_of - timedelta(days=COMPANY_DAYS)))
             begun = [self._pool.submit(events)] if anew or self._ahead is None else [self._ahead]
             works = (_changes, partial(_records, text_columns=text_columns), _small)
@@ -183,12 +181,16 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _records(beside: duckdb.DuckDBPyConnection, text_columns: Collection[str]) -> None:
-    for table in ("contacts", "companies"):
-        _keep(beside, table, views.typed(beside, table, text_columns, _CHOSEN[table]))
+    for table, rows in (("contacts", "_people"), ("companies", _COMPANIES)):
+        _keep(beside, table, views.typed(beside, table, text_columns, rows))
 
 
 def _changes(beside: duckdb.DuckDBPyConnection) -> None:
-    own = {**_CHOSEN, "contacts": "(select * from store.contacts where contact_id in (from _own))"}
+    own = {
+        "contacts": "(select * from _people where contact_id in (from _own))",
+        "companies": _COMPANIES,
+        "deals": "(select * from store.deals where deal_id in (from _deals))",
+    }
     _keep(beside, "_changes", "select * from store.property_history where object_id in (from _changed)")
     _keep(beside, "property_history", views.history("_changes", own))
 

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from connector.mirror.pages import stage
-from connector.mirror.sql import count, registered, same
+from connector.mirror.sql import FEW, count, registered, same, texts
 from connector.mirror.views import entries
 from connector.platform import Page
 
@@ -39,18 +39,24 @@ _STALE = """(
     or (o.removed_at > recent and i.modified_at <= coalesce(o.deleted_at, o.read_modified_at)))"""
 
 
-def commit_records(connection: duckdb.DuckDBPyConnection, page: Page, table: str, observed_at: datetime) -> int:
-    """Upsert a record table's rows, observe their changes, note news in `_page_touched`; rows written."""
+def commit_records(
+    connection: duckdb.DuckDBPyConnection, page: Page, table: str, observed_at: datetime, known: str | None = None
+) -> int:
+    """Upsert a record table's rows, observe their changes, note news in `_page_touched`; rows written. `known`: a
+    table with all that stands in property_history of the page's records, where there is one."""
     word, key = OBJECTS[table]
     whole = table in page.whole
     columns = stage(connection, page, table, (key,))
+    rows = page.rows.get(table)
+    these = f"select {key} from _page_in"
+    if rows is not None and rows.num_rows <= FEW:
+        these = texts(rows[key].to_pylist())
     connection.execute(
-        f"create or replace temp table _page_old as select * from store.{table} "
-        f"where {key} in (select {key} from _page_in)"
+        f"create or replace temp table _page_old as select * from store.{table} where {key} in ({these})"
     )
     _merge(connection, key, columns, observed_at, whole=whole)
     if count(connection, "_page_old"):
-        _observe(connection, word, key, observed_at)
+        _observe(connection, word, key, observed_at, known)
         connection.execute(f"delete from store.{table} where {key} in (select {key} from _page_new)")
     connection.execute(f"insert into store.{table} by name select * exclude (is_news, changed_at) from _page_new")
     connection.execute(f"insert into _page_touched select '{word}', {key} from _page_new where is_news")
@@ -100,7 +106,9 @@ def _merge(
     )
 
 
-def _observe(connection: duckdb.DuckDBPyConnection, word: str, key: str, observed_at: datetime) -> None:
+def _observe(
+    connection: duckdb.DuckDBPyConnection, word: str, key: str, observed_at: datetime, known: str | None
+) -> None:
     """Append to property_history the values that changed since the last reading, unless the platform's own
     history has the change.
 
@@ -130,26 +138,27 @@ def _observe(connection: duckdb.DuckDBPyConnection, word: str, key: str, observe
     )
     if not count(connection, "_page_changes"):
         return
-    _append_observed(connection, observed_at)
+    _append_observed(connection, observed_at, known)
 
 
-def _append_observed(connection: duckdb.DuckDBPyConnection, observed_at: datetime) -> None:
-    concerned = (
-        "create or replace temp table _page_concerned as select kept.* from store.property_history kept "
-        "where object_id in (select object_id from _page_changes)"
-    )
-    connection.execute(concerned)
+def _append_observed(connection: duckdb.DuckDBPyConnection, observed_at: datetime, known: str | None) -> None:
+    if known is None:
+        known = "_page_concerned"
+        connection.execute(
+            f"create or replace temp table {known} as select kept.* from store.property_history kept "
+            "where object_id in (select object_id from _page_changes)"
+        )
     one = same("c", "kept", ("object", "object_id", "property"))
     connection.execute(
         f"""
         create or replace temp table _page_observed as
         select object, object_id, property, value, changed_at, ?::timestamp as observed_at from _page_changes c
-        where not exists (select 1 from _page_concerned kept where {one}
+        where not exists (select 1 from {known} kept where {one}
                           and nullif(kept.value, '') is not distinct from c.value and kept.changed_at >= c.read_at)
         union all
         select object, object_id, property, former_value, first_seen_at, first_seen_at from _page_changes c
         where first_seen_at < changed_at
-          and not exists (select 1 from _page_concerned kept where {one})
+          and not exists (select 1 from {known} kept where {one})
           and (former_value is not null or exists (
                 select 1 from store.property_definitions d where d.object = c.object and d.property = c.property
                   and date_trunc('second', d.known_since) <= c.first_seen_at))

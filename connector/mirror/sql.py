@@ -21,15 +21,26 @@ def naive(instant: datetime) -> datetime:
     return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo is not None else instant
 
 
+#: Connections that are in a transaction.
+_OPEN: set[int] = set()
+
+
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All or nothing. Committed means on disk: DuckDB syncs its log before it answers."""
+    """All or nothing. Committed means on disk: DuckDB syncs its log before it answers. Within another one it is a
+    part of that."""
+    if id(connection) in _OPEN:
+        yield
+        return
     connection.execute("begin")
+    _OPEN.add(id(connection))
     try:
         yield
     except BaseException:
+        _OPEN.discard(id(connection))
         connection.execute("rollback")
         raise
+    _OPEN.discard(id(connection))
     connection.execute("commit")
 
 
@@ -67,6 +78,10 @@ def bounds(alias: str, column: str, within: str) -> str:
         f"{alias}.{column} >= (select min({column}) from {within}) "
         f"and {alias}.{column} <= (select max({column}) from {within})"
     )
+
+
+#: So many literals are read faster than all rows of a table are unpacked.
+FEW = 1000
 
 
 def texts(values: Iterable[str]) -> str:
