@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from connector.mirror import Mirror
 from connector.mirror.excerpt import OWN
+from connector.mirror.sql import texts
 from connector.platform import Page, PullRequest
 from connector.platforms.hubspot.platform import HubSpot
 from connector.sandbox import Rate, Sandbox, SandboxOptions
@@ -83,6 +84,35 @@ def test_every_value_equals_that_of_a_scoring_of_everyone(mirror: Mirror, models
         with mirror.excerpt(live[start : start + 120], AS_OF) as excerpt:
             parts.append(values(excerpt.engine(), models, OWN))
     assert pa.concat_tables(parts).sort_by("contact_id").to_pylist() == whole.to_pylist()
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "others were asked for", "another company", "merged"])
+def test_looking_ahead_changes_no_value(mirror: Mirror, models: dict[str, Model], meanwhile: str) -> None:
+    """Events that were read before the contacts were read again, whatever became of them in between."""
+    connection = mirror.connection
+    live = [row[0] for row in connection.execute(mirror.live_contacts_sql + " order by 1").fetchall()]
+    chosen, others = live[100:160], live[400:430]
+    with mirror.empty_excerpt() as excerpt:
+        excerpt.look_ahead(others if meanwhile == "others were asked for" else chosen)
+        assert excerpt._ahead is not None
+        excerpt._ahead.result()
+        if meanwhile == "another company":
+            connection.execute(
+                f"""update store.contacts set company_id = (
+                        select company_id from store.contacts where contact_id in ({texts(others)})
+                        and company_id is not null order by contact_id limit 1)
+                    where contact_id in ({texts(chosen)})"""
+            )
+        if meanwhile == "merged":
+            loser = connection.execute(
+                f"select max(contact_id) from store.events where contact_id in ({texts(others)})"
+            ).fetchall()[0][0]
+            connection.execute("update store.events set contact_id = ? where contact_id = ?", [chosen[0], loser])
+        excerpt.fill(chosen, AS_OF, anew=meanwhile == "merged")
+        ahead = values(excerpt.engine(), models, OWN)
+    with mirror.excerpt(chosen, AS_OF) as excerpt:
+        assert ahead.to_pylist() == values(excerpt.engine(), models, OWN).to_pylist()
+    assert ahead.num_rows > 20
 
 
 def test_an_excerpt_holds_no_more_than_it_must_and_disturbs_nothing(mirror: Mirror) -> None:

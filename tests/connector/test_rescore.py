@@ -1,7 +1,7 @@
 """What happens to a contact that changed: each kind of hint on a pretend account, and what must not happen."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import pytest
 
 from connector.errors import PlatformDown
 from connector.jobs import rescore as job
-from connector.jobs.rescore import poll, rescore
+from connector.jobs.rescore import poll, prepare, rescore
 from connector.jobs.rollback import find_target, rollback
 from connector.jobs.run import Run
+from connector.platform import Outcome, Write
 from connector.sandbox.hubspot.state import CRM_UI
 from tests.connector.rescoring import Portal, hint, portal
 from tests.made_up import write_leads
@@ -253,6 +254,44 @@ def test_a_call_after_one_that_failed_settles_it_within_the_same_run(account: Po
         result = rescore(run, hints)
         assert result["changed"] == 1
         assert run.mirror.ledger.open_runs() == []
+
+
+def test_what_is_meant_and_tried_is_on_disk_before_a_call_leaves(account: Portal, lead: str) -> None:
+    """Values, plan and first attempts share a commit, which comes before the platform hears anything."""
+    account.edit(lead, pricing_visits="2", age="55")
+    seen = []
+    with account.running() as run:
+        write = run.platform.write
+
+        def watched(batch: Sequence[Write]) -> list[Outcome]:
+            with run.mirror.reading() as beside:
+                for table in ("writes", "attempts"):
+                    query = f"select count(*) from store.{table} where run_id = ? and object_id = ?"
+                    seen.append(beside.connection.execute(query, [run.id, lead]).fetchall()[0][0])
+                query = "select count(*) from store.predictions where run_id = ?"
+                seen.append(beside.connection.execute(query, [run.id]).fetchall()[0][0])
+            return write(batch)
+
+        with patch.object(run.platform, "write", side_effect=watched):
+            assert rescore(run, account.hints())["changed"] == 1
+    planned, tried, computed = seen
+    assert planned >= 3
+    assert (tried, computed) == (1, 1)
+
+
+def test_models_are_made_ready_for_the_next_runs(account: Portal, lead: str) -> None:
+    models: dict[str, Any] = {}
+    with account.running() as run:
+        run.kept["models"] = models
+        assert len(list(prepare(run))) >= len(models) > 0
+    ready = {key: model for key, (_, model) in models.items()}
+    assert all(model.parsed for model in ready.values() if model is not None)
+    account.edit(lead, pricing_visits="3", age="54")
+    with account.running() as run:
+        run.kept["models"] = models
+        assert rescore(run, account.hints())["changed"] == 1
+    assert {key: model for key, (_, model) in models.items()} == ready
+    assert all(models[key][1] is model for key, model in ready.items())
 
 
 def test_a_contact_that_changes_again_within_one_run_is_written_again(account: Portal, lead: str) -> None:

@@ -65,6 +65,23 @@ def test_contributions_add_up_to_the_margin(fitted: dict[str, Fitted], kind: str
     assert np.abs(model.contributions(fresh)).max() > 0.1
 
 
+@pytest.mark.parametrize("kind", [trees.NAME, "average"])
+@pytest.mark.parametrize("rows", [1, 20, 130])
+def test_prepared_trees_say_the_same_of_a_few_contacts(kind: str, rows: int, fitted: dict[str, Fitted]) -> None:
+    """Looked up instead of asked of LightGBM; a category that training never met and missing values among them."""
+    model = candidates.read(kind, fitted[kind].to_text())
+    values = CODING.known(made(rows, 5)[0])
+    values[0] = np.nan
+    values[-1, 2] = 17.0
+    asked = model.contributions(values)
+    candidates.prepare(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees.Trees, "_shap", None)
+        looked_up = model.contributions(values)
+    assert np.abs(looked_up - asked).max() < 1e-12
+    assert np.abs(asked).max() > 0.01
+
+
 @pytest.mark.parametrize("kind", [*candidates.FITS, "average"])
 def test_a_candidate_read_back_from_text_is_the_same(fitted: dict[str, Fitted], kind: str) -> None:
     model = fitted[kind]

@@ -46,7 +46,9 @@ def test_the_record_comes_before_the_country_and_the_country_before_the_account(
         {"contact_id": "unknown", "timezone": None, "country": None},
     ]
     engine = DuckEngine.in_memory({"contacts": from_rows("contacts", rows)})
-    found = {row["contact_id"]: row["timezone"] for row in engine.fetch(zones(engine, "America/Chicago")).to_pylist()}
+    found = {
+        row["contact_id"]: row["timezone"] for row in engine.fetch(zones(engine, "America/Chicago")).to_pylist()
+    }
     assert found == {
         "stated": "Asia/Tokyo",
         "country": "Europe/Berlin",
