@@ -10,8 +10,10 @@ from typing import Any, Self, cast
 
 import duckdb
 
-#: Texts that are remembered, as parsed or as seen; the ones longest unused go first.
+#: Texts that are remembered, parsed ones and met ones; the ones longest unused go first.
 MOST = 1000
+#: Characters of a text that is remembered: longer ones list records, and are others each time.
+LONGEST = 30_000
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -49,30 +51,49 @@ class _Connection:
 
 
 class _Parsed:
-    """What texts were parsed to, for all connections and threads: a statement is bound anew wherever it runs."""
+    """What texts were parsed to, for all connections and threads: a statement is bound anew wherever it runs. Of a
+    text that came once its hash alone is kept: it may be one that names somebody, and never comes again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, duckdb.Statement | None] = OrderedDict()
+        self._met: OrderedDict[int, None] = OrderedDict()
+        self._known: OrderedDict[str, duckdb.Statement] = OrderedDict()
 
     def of(self, connection: duckdb.DuckDBPyConnection, query: object) -> Any:
         """The statement of a text that comes again; else, and for a text of several, what was given."""
-        if not isinstance(query, str):
+        if not isinstance(query, str) or len(query) > LONGEST:
             return query
         with self._lock:
-            again = query in self._known
-            found = self._known.setdefault(query, None)
-            self._known.move_to_end(query)
-            if len(self._known) > MOST:
-                self._known.popitem(last=False)
-        if found is not None or not again:
-            return found or query
+            if query in self._known:
+                self._known.move_to_end(query)
+                return self._known[query]
+            again = hash(query) in self._met
+            self._met[hash(query)] = None
+            _at_most(self._met)
+        if not again:
+            return query
         statements = connection.extract_statements(query)
         if len(statements) != 1:
             return query
         with self._lock:
             self._known[query] = statements[0]
+            _at_most(self._known)
         return statements[0]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._met.clear()
+            self._known.clear()
+
+
+def _at_most(kept: OrderedDict[Any, Any]) -> None:
+    if len(kept) > MOST:
+        kept.popitem(last=False)
 
 
 _PARSED = _Parsed()
+
+
+def forget() -> None:
+    """Keep no text any more: somebody who was erased may be named in one."""
+    _PARSED.forget()

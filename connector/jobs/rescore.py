@@ -54,6 +54,8 @@ class Done:
     about: set[str] = field(default_factory=set)
     pushed: Pushed = field(default_factory=Pushed)
     gone: set[str] = field(default_factory=set)
+    #: Somebody was found to be gone or merged who was not known to be.
+    moved: bool = False
     left: list[str] = field(default_factory=list)
     scored: int = 0
     reasons: list[str] = field(default_factory=list)
@@ -101,8 +103,7 @@ def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
             excerpt.look_ahead([one.contact_id for one in asked])
             with done.step("read"):
                 _read(run, run.platform, asked, done)
-            with run.mirror.on_one_thread():
-                _renew(run, done, excerpt)
+            _renew(run, done, excerpt)
         erased = _erase(run, told, done)
     return {**done.to_json(), **erased, "left": told.keys_of(done.left), "elsewhere": told.elsewhere}
 
@@ -152,7 +153,8 @@ def _read(run: Run, platform: Readable, asked: Sequence[Asked], done: Done) -> N
         missing -= _named(page)
         winners = _winners(page)
         done.gone |= _removed(page)
-        run.mirror.commit(page, run_id=run.id, observed_at=datetime.now(UTC).replace(tzinfo=None))
+        observed_at = datetime.now(UTC).replace(tzinfo=None)
+        done.moved |= "removals" in run.mirror.commit(page, run_id=run.id, observed_at=observed_at)
         unread = [Asked(one, associations=True) for one in sorted(winners - done.about)]
         if unread:
             _read(run, platform, unread, done)
@@ -212,25 +214,29 @@ def _follow_up(
     run: Run, trained: Trained, as_of: datetime, done: Done, ahead: Excerpt | None, begun: ExitStack
 ) -> None:
     """`_renew` with the models at hand, in the transaction `begun`, which ends before the platform is called."""
-    with done.step("compute"):
-        # the events of who was merged are the winner's now
-        fresh = compute(run, trained, as_of, _FRESH, ahead, anew=bool(done.gone))
-        done.scored += fresh.contacts
-    batch = run.at(as_of, _ABOUT)
-    about = count(run.mirror.connection, _ABOUT)
-    known = fresh.values if fresh.contacts == about else run.mirror.predictions(_ABOUT)
-    scored = Scored(trained, _with_every_property(run, trained, known), 0)
-    if scored.computed.num_rows < about:
-        # somebody has nothing computed, as everybody who objects: first, so that it stands in nobody else's way
-        begun.close()
-        _take_away(batch, done)
-    try:
-        names = passed_names(batch, scored)
-    except Refused as refusal:
-        done.reasons.append(str(refusal))
-        return
-    with done.step("plan"):
-        rows = _plan(batch, scored, names, done, webhook=ahead is not None)
+    with ExitStack() as alone:
+        if ahead is not None:
+            alone.enter_context(run.mirror.on_one_thread())
+        with done.step("compute"):
+            # the events of who was merged are the winner's now
+            fresh = compute(run, trained, as_of, _FRESH, ahead, anew=done.moved)
+            done.scored += fresh.contacts
+        batch = run.at(as_of, _ABOUT)
+        about = count(run.mirror.connection, _ABOUT)
+        known = fresh.values if fresh.contacts == about else run.mirror.predictions(_ABOUT)
+        scored = Scored(trained, _with_every_property(run, trained, known), 0)
+        if scored.computed.num_rows < about:
+            # somebody has nothing computed, as everybody who objects: first, to stand in nobody else's way
+            begun.close()
+            alone.close()
+            _take_away(batch, done)
+        try:
+            names = passed_names(batch, scored)
+        except Refused as refusal:
+            done.reasons.append(str(refusal))
+            return
+        with done.step("plan"):
+            rows = _plan(batch, scored, names, done, webhook=ahead is not None)
     if rows.num_rows:
         with done.step("write"):
             _write(batch, scored, rows, done, begun)

@@ -109,8 +109,9 @@ def standing(run: Run) -> Trained:
 
 def _remembered(run: Run, task: Task) -> Model | None:
     """`standing_model`, read again only when another version is in use."""
-    version = model_store.champion(run.models, task.goal.name, task.predictor.name)
-    known: dict[str, tuple[str | None, Model | None]] = run.kept.setdefault("models", {})
+    # without [goal] in the settings the data decide what the goal is
+    version = (model_store.champion(run.models, task.goal.name, task.predictor.name), goal_json(task.goal))
+    known: dict[str, tuple[Any, Model | None]] = run.kept.setdefault("models", {})
     if task.key not in known or known[task.key][0] != version:
         known[task.key] = (version, standing_model(run, task))
     return known[task.key][1]

@@ -162,8 +162,8 @@ class PageCommit:
             )
             self._run(f"insert into _page_touched select distinct object, object_id {gone}")
             self._run(f"delete {gone}")
-        named = [row for kept in OBJECTS if (row := self._page.rows.get(kept)) is not None]
-        ids = [one for row in named for one in row[table_of(row)[1]].to_pylist()]
+        given = [(key, self._page.rows.get(kept)) for kept, (_, key) in OBJECTS.items()]
+        ids = [one for key, rows in given if rows is not None for one in rows[key].to_pylist()]
         with registered(self._connection, "_page_named", pa.table({"id": pa.array(ids, pa.string())})):
             self._run(
                 "create or replace temp table _page_have as select * from store.property_history "

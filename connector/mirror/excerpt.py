@@ -98,7 +98,7 @@ class Excerpt:
     def look_ahead(self, contact_ids: Collection[str]) -> None:
         """Begin to read the events of contacts that it is to be filled with, on a thread beside: they take longest
         to find, and what is read of a contact on the platform meanwhile hardly ever changes them."""
-        since = now() - timedelta(days=COMPANY_DAYS)
+        since = now().replace(microsecond=0) - timedelta(days=COMPANY_DAYS)
         self._ahead = self._pool.submit(self._read_ahead, contact_ids, since)
 
     def fill(
@@ -119,6 +119,9 @@ class Excerpt:
             these = texts(everyone) if len(everyone) <= FEW else "from _everyone"
             _keep(beside, "_people", f"select * from {self._stored}.contacts where contact_id in ({these})")
             events = partial(self._beside, partial(_events, since=as_of - timedelta(days=COMPANY_DAYS)))
+            if anew and self._ahead is not None:
+                # what it found may be wrong by now, and must not come after what is found anew
+                self._ahead.exception()
             begun = [self._pool.submit(events)] if anew or self._ahead is None else [self._ahead]
             works = (_changes, partial(_records, text_columns=text_columns), _small)
             begun += [self._pool.submit(self._beside, work) for work in works]

@@ -37,6 +37,7 @@ from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
 from scoring.engine import DuckEngine, quoted
 from scoring.machines import suspicions
+from scoring.parsing import forget
 
 #: Seconds that a look waits for a rewriting, and a rewriting for those who look.
 LOOK_WAITS, REWRITE_WAITS = 30.0, 120.0
@@ -238,6 +239,7 @@ class Mirror:
     def rewrite(self, account: Account) -> None:
         """Make the file anew, without anything that was deleted. Temporary tables and engines end with it. Raises
         TryLater, and leaves it as it is, when somebody looks at it for too long."""
+        forget()
         with self._doors.alone(REWRITE_WAITS):
             if self._root is not None:
                 self._root.close()

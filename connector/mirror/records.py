@@ -50,7 +50,7 @@ def commit_records(
     rows = page.rows.get(table)
     these = f"select {key} from _page_in"
     if rows is not None and rows.num_rows <= FEW:
-        these = texts(rows[key].to_pylist())
+        these = texts(one for one in rows[key].to_pylist() if one is not None)
     connection.execute(
         f"create or replace temp table _page_old as select * from store.{table} where {key} in ({these})"
     )

@@ -1,7 +1,7 @@
 """What the mirror's parts share when they speak to DuckDB."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     _OPEN.add(id(connection))
     try:
         yield
+        # where somebody caught an error in it, `commit` would roll it back without a word; a statement says so
+        connection.execute("select 1").fetchall()
     except BaseException:
         _OPEN.discard(id(connection))
         connection.execute("rollback")
@@ -54,9 +56,20 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table
     connection.register(name, table)
     try:
         yield
-    finally:
-        connection.complete()
-        connection.unregister(name)
+    except duckdb.Error:
+        # in a transaction that failed nothing can be taken away; what went wrong is told, not that
+        with suppress(duckdb.Error):
+            _unregister(connection, name)
+        raise
+    except BaseException:
+        _unregister(connection, name)
+        raise
+    _unregister(connection, name)
+
+
+def _unregister(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    connection.complete()
+    connection.unregister(name)
 
 
 def first(

@@ -196,11 +196,15 @@ class Worker:
         if self._ready or self._inbox is None:
             return
         self._ready = True
-        if not self._state.mirror.has_contacts():
+        try:
+            if not self._state.mirror.has_contacts():
+                return
+            with self._state.stored("rescore") as run:
+                run.kept["models"] = self._state.models
+                steps = prepare(run)
+        except Exception as error:  # noqa: BLE001 - they are read when somebody is rescored, who then hears of it
+            log.warning("models are not read: %s at %s", type(error).__name__, places(error))
             return
-        with self._state.stored("rescore") as run:
-            run.kept["models"] = self._state.models
-            steps = prepare(run)
         threading.Thread(target=self._work_off, args=(steps,), name="worker-prepares", daemon=True).start()
 
     def _work_off(self, steps: Iterator[None]) -> None:

@@ -260,7 +260,9 @@ def _weights(ensemble: Ensemble, ready: Prepared) -> dict[str, Any]:
 
 def _ensemble(model: Model) -> Ensemble:
     if "ensemble" not in model.parsed:
-        model.parsed["ensemble"] = Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
+        read = Ensemble.from_files(model.meta["kinds"], model.meta["kind"], model.files)
+        # another thread may have been quicker, and has it made ready
+        model.parsed.setdefault("ensemble", read)
     found: Ensemble = model.parsed["ensemble"]
     return found
 

@@ -1,13 +1,17 @@
 """A rescoring's excerpt gives every contact the values that a scoring of everyone gives."""
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
 from connector.mirror import Mirror
+from connector.mirror import excerpt as excerpt_module
 from connector.mirror.excerpt import OWN
 from connector.mirror.sql import texts
 from connector.platform import Page, PullRequest
@@ -113,6 +117,30 @@ def test_looking_ahead_changes_no_value(mirror: Mirror, models: dict[str, Model]
     with mirror.excerpt(chosen, AS_OF) as excerpt:
         assert ahead.to_pylist() == values(excerpt.engine(), models, OWN).to_pylist()
     assert ahead.num_rows > 20
+
+
+def test_what_was_found_ahead_never_comes_after_what_was_found_anew(mirror: Mirror) -> None:
+    """The look ahead is slow; the events have moved to another contact since it began."""
+    connection = mirror.connection
+    [(busy,), (other,)] = connection.execute(
+        "select contact_id from store.events group by 1 order by count(*) desc, 1 limit 2"
+    ).fetchall()
+    plain = excerpt_module._events
+    began = threading.Event()
+
+    def slow(beside: Any, since: datetime, **tables: str) -> None:
+        if tables:
+            began.set()
+            time.sleep(0.3)
+        plain(beside, since, **tables)
+
+    with pytest.MonkeyPatch.context() as patch, mirror.empty_excerpt() as excerpt:
+        patch.setattr(excerpt_module, "_events", slow)
+        excerpt.look_ahead([busy])
+        assert began.wait(10)
+        excerpt.fill([other], AS_OF, anew=True)
+        found = excerpt.engine().fetch("select distinct contact_id from events")["contact_id"].to_pylist()
+    assert other in found
 
 
 def test_an_excerpt_holds_no_more_than_it_must_and_disturbs_nothing(mirror: Mirror) -> None:

@@ -57,8 +57,20 @@ def test_threads_share_what_was_parsed() -> None:
         assert all(pool.map(count, (0, 10, 500, 999)))
 
 
+def test_of_a_text_that_came_once_nothing_readable_is_kept_and_all_can_be_forgotten() -> None:
+    connection = connect()
+    connection.execute("select 'person@example.org'")
+    assert not any("person@example.org" in text for text in parsing._PARSED._known)
+    connection.execute("select 'person@example.org'")
+    assert any("person@example.org" in text for text in parsing._PARSED._known)
+    parsing.forget()
+    assert not parsing._PARSED._known
+    assert connection.execute("select 'person@example.org'").fetchall() == [("person@example.org",)]
+
+
 def test_no_more_than_so_many_texts_are_kept() -> None:
     connection = connect()
     for number in range(parsing.MOST + 50):
-        connection.execute(f"select {number}")
-    assert len(parsing._PARSED._known) == parsing.MOST
+        for _ in range(2):
+            connection.execute(f"select {number}")
+    assert len(parsing._PARSED._known) == len(parsing._PARSED._met) == parsing.MOST
