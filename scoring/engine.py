@@ -121,8 +121,6 @@ def connect(path: Path | str = ":memory:", *, read_only: bool = False, **config:
     """DuckDB that downloads nothing, counts in UTC and leaves standard output to its caller."""
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
-        # who asks for fewer threads waits until every running task is done, which else is a whole query's share
-        "scheduler_process_partial": "true",
         **config,
     }
     connection = parsing_once(duckdb.connect(path, read_only=read_only, config=settings))

@@ -32,6 +32,11 @@ class Doors:
                 self._inside -= 1
                 self._changed.notify_all()
 
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is inside just now."""
+        return self._inside > 0
+
     @contextmanager
     def alone(self, seconds: float) -> Iterator[None]:
         """Let nobody in, and wait until everybody is out. Raises TryLater when somebody stays too long."""

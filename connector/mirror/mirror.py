@@ -226,8 +226,9 @@ class Mirror:
     @contextmanager
     def on_one_thread(self) -> Iterator[None]:
         """Statements run by whoever gives them alone: of small ones DuckDB shares out less than waking a thread
-        costs. Where another job may be at work, it keeps its threads."""
-        if self.is_beside:
+        costs. Where another job may be at work, or somebody looks, it keeps its threads: whoever takes them waits
+        until the tasks under way are done, and a look's may take long."""
+        if self.is_beside or self._doors.occupied:
             yield
             return
         self.connection.execute("set threads = 1")
