@@ -50,7 +50,8 @@ _AHEAD = 600_000
 
 @dataclass(frozen=True)
 class Found:
-    """Some changed records, and ids that the mirror has and HubSpot no longer does.
+    """Some changed records, and ids that the mirror has and HubSpot no longer does. Nothing at all, where counts
+    agreed: many searches may go by so, and others are to be let in between.
 
     `above` is the highest id of a run through the changes since the cursor, None for what the look-back found.
     """
@@ -166,6 +167,7 @@ class Changes:
         self._comparisons += 1
         known = self._reading.known
         if total == known.count(span):
+            yield Found(())
             return
         mirrored = known.ids(span)
         if total <= self._page:

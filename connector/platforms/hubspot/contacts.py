@@ -147,8 +147,7 @@ def _changed(reading: Reading, cursor: Mapping[str, Any]) -> Iterator[Page]:
         under_way = None
         if found.above is not None:
             under_way = {**keep, "since": since, "started": started, "above": found.above}
-        if found.records or found.vanished:
-            yield _news_page(reading, found, under_way)
+        yield _news_page(reading, found, under_way) if found.records or found.vanished else Page(STREAM)
     yield Page(STREAM, cursor={**keep, "since": started})
 
 
@@ -158,8 +157,8 @@ def _polled(reading: Reading, cursor: Mapping[str, Any]) -> Iterator[Page]:
     started = words.milliseconds(reading.api.now())
     since = int(cursor.get("polled") or cursor["since"])
     for found in Changes(reading, "contacts", wanted_properties(reading), since, light=True).found():
-        if found.records or found.vanished:
-            yield _news_page(reading, found, None)
+        # an empty page is where others are let in
+        yield _news_page(reading, found, None) if found.records or found.vanished else Page(STREAM)
     yield Page(STREAM, cursor={**cursor, "polled": started})
 
 
