@@ -2,6 +2,7 @@
 takes longer to parse and plan them than to carry them out (a fifth to a third of it is the parsing).
 """
 
+import atexit
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -97,3 +98,7 @@ _PARSED = _Parsed()
 def forget() -> None:
     """Keep no text any more: somebody who was erased may be named in one."""
     _PARSED.forget()
+
+
+# what DuckDB made must not outlive its module, which complains of it at the end
+atexit.register(forget)

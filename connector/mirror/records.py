@@ -34,9 +34,11 @@ def table_of(records: pa.Table) -> tuple[str, str]:
 #: Columns of a record that are no news: our own writes move them.
 _SILENT = ("updated_at", "ours", "modified_at")
 
+#: Both times may be of whole seconds: who was deleted and brought back within one is back.
 _STALE = """(
     (i.modified_at < o.read_modified_at and o.seen_at > recent)
-    or (o.removed_at > recent and i.modified_at <= coalesce(o.deleted_at, o.read_modified_at)))"""
+    or (o.removed_at > recent and case when o.deleted_at is null then i.modified_at <= o.read_modified_at
+                                       else i.modified_at < o.deleted_at end))"""
 
 
 def commit_records(
