@@ -1,4 +1,4 @@
-"""What a commit keeps of a record's first values; transactions within others, and with an error that was caught."""
+"""What a commit keeps of first values; transactions within others, and with an error that was caught."""
 
 import json
 from collections.abc import Iterator
