@@ -6,7 +6,7 @@ its change means for colleagues at the same company is for the next poll or sync
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -318,16 +318,15 @@ def _outputs(
     """What every model in use says of the contacts of an excerpt, and under which names, by task."""
     tasks = [task for task in run.tasks() if task.key in trained.models]
     with ExitStack() as stack:
-        works, live = [], None
+        works: list[Callable[[], pa.Table]] = []
         for task in tasks:
             engine = excerpt.engine()
             stack.callback(engine.connection.close)
             context = run.context_on(engine, as_of, task.goal)
-            if live is None:
+            if not works:
                 # whatever the task, the same contacts may be scored
-                live = _LIVE
-                excerpt.keep(live, may_score(context, OWN))
-            context = replace(context, live=live)
+                excerpt.keep(_LIVE, may_score(context, OWN))
+            context = replace(context, live=_LIVE)
             works.append(partial(task.predictor.score, context, trained.models[task.key], OWN))
         tables = excerpt.together(works)
     return {task.key: (table, task.names(run.settings.prefix)) for task, table in zip(tasks, tables, strict=True)}
