@@ -100,7 +100,7 @@ def rescore(run: Run, hints: Sequence[Hint]) -> dict[str, Any]:
     if _ready(run, done):
         asked = [one for key, one in told.asked.items() if not run.mirror.erased.has_contact(key)]
         with run.mirror.empty_excerpt() as excerpt:
-            excerpt.look_ahead([one.contact_id for one in asked])
+            excerpt.look_ahead([one.contact_id for one in asked], naive(present()))
             with done.step("read"):
                 _read(run, run.platform, asked, done)
             _renew(run, done, excerpt)

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 import duckdb
 
 from connector.mirror import views
-from connector.mirror.sql import FEW, count, now, registered, texts
+from connector.mirror.sql import FEW, count, registered, texts
 from scoring.engine import DuckEngine, prelude
 from scoring.features.account import COMPANY_DAYS
 from scoring.tables import TABLES
@@ -87,6 +87,7 @@ class Excerpt:
         self._root = connection.cursor()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="excerpt")
         self._ahead: Future[None] | None = None
+        self._ahead_of: datetime | None = None
         try:
             self._root.execute(f"attach ':memory:' as {self._name}")
             [(stored,)] = self._root.execute("select current_database()").fetchall()
@@ -95,11 +96,12 @@ class Excerpt:
             self.close()
             raise
 
-    def look_ahead(self, contact_ids: Collection[str]) -> None:
-        """Begin to read the events of contacts that it is to be filled with, on a thread beside: they take longest
-        to find, and what is read of a contact on the platform meanwhile hardly ever changes them."""
-        since = now().replace(microsecond=0) - timedelta(days=COMPANY_DAYS)
-        self._ahead = self._pool.submit(self._read_ahead, contact_ids, since)
+    def look_ahead(self, contact_ids: Collection[str], as_of: datetime) -> None:
+        """Begin to read the events of contacts that it is to be filled with as of `as_of` (UTC) or later, on a
+        thread beside: they take longest to find, and what is read of a contact on the platform meanwhile hardly
+        ever changes them."""
+        self._ahead_of = as_of
+        self._ahead = self._pool.submit(self._read_ahead, contact_ids, _lately(as_of))
 
     def fill(
         self,
@@ -111,6 +113,7 @@ class Excerpt:
     ) -> None:
         """With these contacts as of `as_of` (UTC). `text_columns` as for `Mirror.engine`. `anew`: events may have
         moved from one contact to another since looking ahead."""
+        anew = anew or (self._ahead_of is not None and as_of < self._ahead_of)
         with closing(self._cursor(self._stored)) as beside:
             _keep(beside, OWN, f"select unnest([{texts(contact_ids)}]::varchar[]) as contact_id")
             for name, select in _AROUND.items():
@@ -118,7 +121,7 @@ class Excerpt:
             everyone = [row[0] for row in beside.execute("select id from _everyone").fetchall()]
             these = texts(everyone) if len(everyone) <= FEW else "from _everyone"
             _keep(beside, "_people", f"select * from {self._stored}.contacts where contact_id in ({these})")
-            events = partial(self._beside, partial(_events, since=as_of - timedelta(days=COMPANY_DAYS)))
+            events = partial(self._beside, partial(_events, since=_lately(as_of)))
             if anew and self._ahead is not None:
                 # what it found may be wrong by now, and must not come after what is found anew
                 self._ahead.exception()
@@ -181,6 +184,11 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         prelude(beside, _COMMON)
         with registered(beside, "_countries", countries()):
             beside.execute(f"create or replace table {_COMMON}.{COUNTRIES} as from _countries")
+
+
+def _lately(as_of: datetime) -> datetime:
+    """From when on what the other contacts of a company did counts."""
+    return as_of - timedelta(days=COMPANY_DAYS)
 
 
 def _records(beside: duckdb.DuckDBPyConnection, text_columns: Collection[str]) -> None:

@@ -34,6 +34,8 @@ EVENTS, CONNECTIONS = 100, 16
 SETTINGS = '[serve]\nsync = ""\npoll_minutes = 5\n'
 #: Seconds of changes that one request makes: who changes the account shares the processor with the service.
 TOGETHER = 0.05
+#: Of each batch that the service rescored: how many changes, and milliseconds of each part.
+OF_A_BATCH = ("hints", "ms", "read_ms", "compute_ms", "plan_ms", "write_ms")
 #: Seconds after the last change until every one must be written.
 PATIENCE = 120.0
 
@@ -161,9 +163,7 @@ class Load:
             "sync_meanwhile": self.sync,
             "seconds_of_changes": round(self.seconds, 1),
             "batches": len(self.batches),
-            "median_of_batches": _medians(
-                self.batches, ("hints", "ms", "read_ms", "compute_ms", "plan_ms", "write_ms")
-            ),
+            "median_of_batches": _medians(self.batches, OF_A_BATCH),
         }
 
 
@@ -271,8 +271,8 @@ def _acknowledged(service: Service) -> float:
     return min((edge for edge, count in buckets if count >= 0.99 * of_all), default=float("inf"))
 
 
-def loaded(contacts: int, rate: float, seconds: float) -> dict[str, Any]:
-    """The load line on a made-up market, after a first sync."""
+def loaded(contacts: int, rate: float, seconds: float, each: bool) -> dict[str, Any]:
+    """The load line on a made-up market, after a first sync. `each`: with every batch, poll and order."""
     port = free_port()
     options = ("--contacts", str(contacts), "--seed", "1", "--latency-ms", "20")
     with (
@@ -280,7 +280,17 @@ def loaded(contacts: int, rate: float, seconds: float) -> dict[str, Any]:
         receiving(port, *options) as account,
         serving(account, Path(made), port, SETTINGS, market=True, seconds=3600) as service,
     ):
-        return load(account, service, rate, seconds, sync=True).to_json()
+        told = load(account, service, rate, seconds, sync=True).to_json()
+        return {**told, "each": _each(service)} if each else told
+
+
+def _each(service: Service) -> list[dict[str, Any]]:
+    """The service's log of batches, polls and orders, with times."""
+    found = (one for event in ("rescored", "polled", "begun", "ended") for one in service.events(event))
+    return [
+        {name: one[name] for name in ("time", "event", "command", *OF_A_BATCH) if name in one}
+        for one in sorted(found, key=lambda one: str(one["time"]))
+    ]
 
 
 def main() -> None:
@@ -290,6 +300,7 @@ def main() -> None:
     parser.add_argument("--contacts", type=int, default=50_000)
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--each", action="store_true", help="print every batch, poll and order too")
     parser.add_argument("--url")
     parser.add_argument("--rows", type=int, default=320)
     given = parser.parse_args()
@@ -298,7 +309,7 @@ def main() -> None:
     elif given.what == "acknowledge":
         told = acknowledge(given.requests)
     else:
-        told = loaded(given.contacts, given.rate, given.seconds)
+        told = loaded(given.contacts, given.rate, given.seconds, given.each)
     sys.stdout.write(json.dumps(told, indent=1) + "\n")
 
 

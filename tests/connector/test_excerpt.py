@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from scoring.predictors import PREDICTORS
 from scoring.predictors.base import Context, Model, Options
 
 GOALS = (Goal(event="deal_won"), Goal(name="stage", event="lifecycle_stage", value="customer"))
+MEANWHILE = ["nothing", "others were asked for", "another company", "the clock went back", "merged"]
 AS_OF = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
@@ -90,14 +91,15 @@ def test_every_value_equals_that_of_a_scoring_of_everyone(mirror: Mirror, models
     assert pa.concat_tables(parts).sort_by("contact_id").to_pylist() == whole.to_pylist()
 
 
-@pytest.mark.parametrize("meanwhile", ["nothing", "others were asked for", "another company", "merged"])
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
 def test_looking_ahead_changes_no_value(mirror: Mirror, models: dict[str, Model], meanwhile: str) -> None:
     """Events that were read before the contacts were read again, whatever became of them in between."""
     connection = mirror.connection
     live = [row[0] for row in connection.execute(mirror.live_contacts_sql + " order by 1").fetchall()]
     chosen, others = live[100:160], live[400:430]
     with mirror.empty_excerpt() as excerpt:
-        excerpt.look_ahead(others if meanwhile == "others were asked for" else chosen)
+        seen = AS_OF + timedelta(days=200) if meanwhile == "the clock went back" else AS_OF
+        excerpt.look_ahead(others if meanwhile == "others were asked for" else chosen, seen)
         assert excerpt._ahead is not None
         excerpt._ahead.result()
         if meanwhile == "another company":
@@ -136,7 +138,7 @@ def test_what_was_found_ahead_never_comes_after_what_was_found_anew(mirror: Mirr
 
     with pytest.MonkeyPatch.context() as patch, mirror.empty_excerpt() as excerpt:
         patch.setattr(excerpt_module, "_events", slow)
-        excerpt.look_ahead([busy])
+        excerpt.look_ahead([busy], AS_OF)
         assert began.wait(10)
         excerpt.fill([other], AS_OF, anew=True)
         found = excerpt.engine().fetch("select distinct contact_id from events")["contact_id"].to_pylist()
