@@ -136,6 +136,9 @@ class Known(Protocol):
     def ids(self, span: Span) -> list[str]:
         """Their ids, ascending as numbers."""
 
+    def read_at(self, object_name: str, record_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """Record -> the modified date of the version that was read of it last, for those that are there."""
+
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
         """Lower-cased address -> contact_id, for those known."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -54,9 +55,19 @@ class MirrorKnown:
     def ids(self, span: Span) -> list[str]:
         """Their ids, ascending as numbers."""
         where, parameters = _window(span)
-        key = OBJECTS[_TABLES[span.object_name]][1]
+        key = OBJECTS[_table(span.object_name)][1]
         query = f"select {key} {where} order by try_cast({key} as hugeint)"
         return [row[0] for row in self._connection.execute(query, parameters).fetchall()]
+
+    def read_at(self, object_name: str, record_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """Record -> the modified date (UTC) of the version that was read of it last, for live ones of these."""
+        table = _table(object_name)
+        key = OBJECTS[table][1]
+        rows = self._connection.execute(
+            f"select {key}, read_modified_at from store.{table} where {_LIVE} and {key} in ({texts(record_ids)}) "
+            "and read_modified_at is not null"
+        ).fetchall()
+        return dict(rows)
 
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
         """Lower-cased address -> contact_id, for those known: the live contact whose primary address it is before
@@ -83,10 +94,14 @@ class MirrorKnown:
         return [row[0] for row in rows]
 
 
+def _table(object_name: str) -> str:
+    if object_name not in _TABLES:
+        raise Bug(f"The mirror keeps no records of object {object_name!r}.")
+    return _TABLES[object_name]
+
+
 def _window(span: Span) -> tuple[str, list[object]]:
-    if span.object_name not in _TABLES:
-        raise Bug(f"The mirror keeps no records of object {span.object_name!r}.")
-    table = _TABLES[span.object_name]
+    table = _table(span.object_name)
     number = f"try_cast({OBJECTS[table][1]} as hugeint)"
     stamp = "modified_at" if span.written else "read_modified_at"
     where = f"from store.{table} where {_LIVE} and {stamp} >= ? and {stamp} <= ?"

@@ -106,14 +106,10 @@ class DictKnown:
         rows = self.tables[WORDS[span.object_name]]
         low = -1 if above is None else int(above)
         high = float("inf") if upto is None else int(upto)
-        # one record is asked for very often
-        near = [upto] if upto is not None and above is not None and int(upto) - low == 1 else list(rows)
         found = [
             name
-            for name in near
-            if name in rows
-            and low < int(name) <= high
-            and span.since <= self._stamp(rows[name], span.written) <= span.until
+            for name in rows
+            if low < int(name) <= high and span.since <= self._stamp(rows[name], span.written) <= span.until
         ]
         return sorted(found, key=int)
 
@@ -121,6 +117,10 @@ class DictKnown:
         ours = self.written.get(row["contact_id"]) if written and "contact_id" in row else None
         stamp: datetime = row["modified_at"]
         return stamp if ours is None else max(stamp, ours)
+
+    def read_at(self, object_name: str, record_ids: Sequence[str]) -> Mapping[str, datetime]:
+        rows = self.tables[WORDS[object_name]]
+        return {one: rows[one]["modified_at"] for one in record_ids if one in rows}
 
     def addresses(self, emails: Sequence[str]) -> Mapping[str, str]:
         by_address = {row["email"]: row["contact_id"] for row in self.parts["contact_addresses"]}

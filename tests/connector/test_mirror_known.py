@@ -31,6 +31,14 @@ def test_count_and_ids_agree_on_live_records_by_number(mirror: Mirror) -> None:
         known.count(Span("ticket", T0, T0, None, None))
 
 
+def test_records_are_known_by_the_version_that_was_read_of_them(mirror: Mirror) -> None:
+    contacts = [contact(str(number), at=T0 + number * DAY) for number in (2, 9, 10)]
+    commit(mirror, contacts=contacts, removals=[{"object": "contact", "object_id": "10"}])
+    _written(mirror, "9", "7", T0 + 20 * DAY)
+    assert mirror.known.read_at("contact", ["9", "2", "10", "11"]) == {"2": T0 + 2 * DAY, "9": T0 + 9 * DAY}
+    assert mirror.known.read_at("contacts", []) == {}
+
+
 def test_addresses_find_the_live_contact_or_the_winner(mirror: Mirror) -> None:
     commit(
         mirror,

@@ -194,16 +194,13 @@ class Changes:
                 return
 
     def _unseen(self, records: Sequence[Record]) -> list[Record]:
-        return [record for record in records if not self._is_known(record)]
+        """Those of which the mirror has neither this version nor a newer one."""
+        known = self._reading.known.read_at(self._word, [str(record["id"]) for record in records])
+        return [record for record in records if not self._is_among(record, known)]
 
-    def _is_known(self, record: Record) -> bool:
-        """Whether the mirror has this version or a newer one."""
-        changed = modified(record, self._object)
-        if changed is None:
-            return False
-        here = str(record["id"])
-        span = Span(self._word, changed, above=str(int(here) - 1), upto=here)
-        return self._reading.known.count(span) > 0
+    def _is_among(self, record: Record, known: Mapping[str, datetime]) -> bool:
+        changed, read = modified(record, self._object), known.get(str(record["id"]))
+        return changed is not None and read is not None and changed <= read
 
     def _search(
         self, since: int, until: int | None = None, above: str | None = None, upto: str | None = None
