@@ -35,7 +35,7 @@ LET_IN = frozenset({"sync", "pull", "push"})
 #: Records that one batch of rescoring takes, and seconds that a changed record waits for more to change.
 BATCH, WINDOW = 400, 0.03
 #: Seconds that a poll lets hints go first; its share of the time once it has begun.
-PATIENCE, POLL_SHARE = 60.0, 0.25
+PATIENCE, POLL_SHARE = 60.0, 0.1
 #: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
 FIRST_REST, LONGEST_REST = 2.0, 300.0
 #: Seconds that one turn spends on making hints of bodies, however many more come in meanwhile.
@@ -441,8 +441,11 @@ class Worker:
             return False
         beside = _Beside(self._state)
         try:
-            # after a sync that wrote much, a poll reads much of it again
-            result = self._present_rescoring().poll(lambda: self._let_in(beside, POLL_SHARE))
+            result = self._present_rescoring().poll(lambda: self._between_two_steps(beside))
+        except Stopped:
+            with self._wake:
+                self._poll_since = since
+            return True
         except (TryLater, FixSetup) as trouble:
             self._watch.ails(trouble)
             self._tire(trouble)
@@ -452,6 +455,13 @@ class Worker:
         self._changes += 1
         self._watch.polled(result)
         return True
+
+    def _between_two_steps(self, beside: "_Beside") -> None:
+        """Of a poll, which goes on another time where somebody waits: beside many hints it may take long."""
+        self._stop_here()
+        if self.waiting:
+            raise Stopped("An order comes first.")
+        self._let_in(beside, POLL_SHARE)
 
     def _end_rescoring(self) -> None:
         rescoring, self._rescoring = self._rescoring, None

@@ -497,3 +497,33 @@ def test_an_erasure_that_was_taken_up_again_is_tried_again_after_trouble(
     worker.order_once(Order("erase", {"contact": "7"}, RESUMING))
     wait_for(lambda: len(tries) == 2, "the second try", 20)
     assert tries == [{"contact": "7"}] * 2
+
+
+def test_a_poll_gives_way_to_an_order_and_to_the_end_and_goes_on_afterwards(
+    begun: Callable[[], tuple[Worker, Watched]], jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, endless = [0], [True]
+
+    def poll(_self: Any, pause: Callable[[], None]) -> dict[str, Any]:
+        while endless[0]:
+            steps[0] += 1
+            time.sleep(0.01)
+            pause()
+        return {"contacts": 0}
+
+    monkeypatch.setattr(module.Rescoring, "poll", poll)
+    jobs["sync"] = lambda _run, _params: Ended({})
+    worker, watched = begun()
+    worker.poll_soon()
+    wait_for(lambda: steps[0] > 3, "the poll")
+    assert worker.order(Order("sync")).ended.result(10).status == "done"
+    before = steps[0]
+    wait_for(lambda: steps[0] > before + 3, "the poll once more")
+    assert [told for told in watched.told if told[0] == "polled"] == []
+    endless[0] = False
+    wait_for(lambda: ("polled", {"contacts": 0}) in watched.told, "the poll's end")
+    endless[0] = True
+    worker.poll_soon()
+    wait_for(lambda: steps[0] > before + 6, "another poll")
+    worker.stop()
+    assert worker.join(5)
