@@ -152,7 +152,7 @@ def _events(context: Context, pairs: str) -> None:
         own as (
             select e.contact_id, e.event_id, e.occurred_at, {_code()} as code,
                 cast(floor(coalesce(e.human, 1.0e0) * 1000.0e0 + 0.5e0) as bigint) as weight,
-                {_on_page(PRICING_PAGES)} as on_pricing, {_on_page(DEMO_PAGES)} as on_demo,
+                {_PATH} as path,
                 case when e.utc_offset_min is not null then e.occurred_at + e.utc_offset_min * interval '1' minute
                     else local_ts(e.occurred_at, z.timezone)
                 end as local_at
@@ -160,7 +160,8 @@ def _events(context: Context, pairs: str) -> None:
             join ({zones(context.engine, context.options.timezone)}) z on z.contact_id = e.contact_id
         ),
         marked as (
-            select o.*, {_any_of(ENGAGED)} and weight >= {BY_A_PERSON} as active,
+            select o.*, {_on_page(PRICING_PAGES)} as on_pricing, {_on_page(DEMO_PAGES)} as on_demo,
+                {_any_of(ENGAGED)} and weight >= {BY_A_PERSON} as active,
                 cast(local_at as date) as local_day
             from own o
         )
@@ -176,10 +177,13 @@ def _events(context: Context, pairs: str) -> None:
     """)
 
 
+#: An event's address without host, query and fragment.
+_PATH = "regexp_replace(regexp_replace(lower(coalesce(e.url, '')), '[?#].*$', ''), '^[a-z]+://[^/]*', '')"
+
+
 def _on_page(parts: Sequence[str]) -> str:
-    """Whether the address has one of these in its path: a host or a campaign tag does not count."""
-    path = "regexp_replace(regexp_replace(lower(coalesce(e.url, '')), '[?#].*$', ''), '^[a-z]+://[^/]*', '')"
-    return "(" + " or ".join(f"{path} like {literal(f'%{part}%')}" for part in parts) + ")"
+    """Whether the path has one of these in it: a host or a campaign tag does not count."""
+    return "(" + " or ".join(f"path like {literal(f'%{part}%')}" for part in parts) + ")"
 
 
 def _code() -> str:
