@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 LET_IN = frozenset({"sync", "pull", "push"})
 #: Records that one batch of rescoring takes, and seconds that a changed record waits for more to change.
 BATCH, WINDOW = 400, 0.03
-#: Seconds that a poll lets hints go first; its share of the time once it has begun.
-PATIENCE, POLL_SHARE = 60.0, 0.1
+#: Seconds that a poll lets hints go first; what an order or a poll gets of the time that hints took, at least a step.
+PATIENCE, SHARE = 60.0, 0.1
 #: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
 FIRST_REST, LONGEST_REST = 2.0, 300.0
 #: Seconds that one turn spends on making hints of bodies, however many more come in meanwhile.
@@ -329,14 +329,13 @@ class Worker:
 
     # hints and polls
 
-    def _let_in(self, beside: "_Beside", share: float = 1.0) -> None:
-        """Hints between two steps of an order or a poll, which gets `share` of the time that they took before they
-        are let in again."""
+    def _let_in(self, beside: "_Beside") -> None:
+        """Hints between two steps of an order or a poll, which gets its share before they are let in again."""
         if time.monotonic() < self._let_in_from:
             return
         began = time.monotonic()
         self._hints(beside)
-        self._let_in_from = time.monotonic() + share * (time.monotonic() - began)
+        self._let_in_from = time.monotonic() + SHARE * (time.monotonic() - began)
 
     @contextmanager
     def _aside(self, order: Order, beside: "_Beside") -> Iterator[None]:
@@ -461,7 +460,7 @@ class Worker:
         self._stop_here()
         if self.waiting:
             raise Stopped("An order comes first.")
-        self._let_in(beside, POLL_SHARE)
+        self._let_in(beside)
 
     def _end_rescoring(self) -> None:
         rescoring, self._rescoring = self._rescoring, None
