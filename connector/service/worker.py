@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LET_IN = frozenset({"sync", "pull", "push"})
 #: Records that one batch of rescoring takes, and seconds that a changed record waits for more to change.
 BATCH, WINDOW = 400, 0.03
-#: Seconds that a poll lets hints go first; what an order or a poll gets of the time that hints took, at least a step.
+#: Seconds that a poll lets hints go first; what an order or a poll gets of the time that they took, or one step.
 PATIENCE, SHARE = 60.0, 0.1
 #: Seconds that nobody is rescored after the platform could not be reached, doubled up to the last.
 FIRST_REST, LONGEST_REST = 2.0, 300.0
