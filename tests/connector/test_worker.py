@@ -1,4 +1,4 @@
-"""The worker by itself: orders one after the other, what goes on with the next service, trouble that is nobody's fault."""
+"""The worker by itself: orders one after the other, what the next service goes on with, nobody's fault."""
 
 import json
 import sqlite3

@@ -51,7 +51,7 @@ _AHEAD = 600_000
 @dataclass(frozen=True)
 class Found:
     """Some changed records, and ids that the mirror has and HubSpot no longer does. Nothing at all, where counts
-    agreed: many searches may go by so, and others are to be let in between.
+    were compared: many searches may go by so, and others are to be let in between.
 
     `above` is the highest id of a run through the changes since the cursor, None for what the look-back found.
     """
@@ -166,8 +166,7 @@ class Changes:
         total, records = self._search(low, high, above, upto)
         self._comparisons += 1
         known = self._reading.known
-        counted = known.count(span)
-        if total == counted or (total < counted and self._is_left_only(low, high)):
+        if total == known.count(span):
             yield Found(())
             return
         mirrored = known.ids(span)
@@ -182,14 +181,10 @@ class Changes:
                 yield Found(self._unseen(found.records))
         else:
             middle = mirrored[(len(mirrored) - 1) // 2]
+            # what was compared is done with: whoever is let in may change the mirror
+            yield Found(())
             yield from self._compare(low, high, above, middle)
             yield from self._compare(low, high, middle, upto)
-
-    def _is_left_only(self, low: int, high: int) -> bool:
-        """Whether records can only have gone from a window, to where a later reading meets them: they changed
-        again, or are no more. What was just written may not be in the index yet, and could hide what came."""
-        now = words.milliseconds(self._reading.api.now())
-        return self._light and low >= self._since and high < now - 1000 * MARGIN
 
     def _run_between(self, low: int, high: int, above: str | None, upto: str | None) -> Iterator[Found]:
         while True:
