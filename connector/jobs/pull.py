@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.errors import BudgetSpent
+from connector.errors import BudgetSpent, Stopped
 from connector.jobs import lists
 from connector.jobs.eligibility import needed_lists, needed_properties
 from connector.jobs.retention import trim
@@ -54,6 +54,12 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
             run.pause()
     except BudgetSpent as spent:
         raise _stopped(run, spent, last) from spent
+    except Stopped:
+        # the order that a poll gave way to ends its run, and the next one does not know of them
+        if light and unweighed:
+            run.mirror.weigh_events(sorted(unweighed))
+            unweighed.clear()
+        raise
     pulled.lists_unread = lists.unread(run)
     pulled.notes += [lists.why(run, *one) for one in pulled.lists_unread.items()]
     pulled.retention = trim(run)

@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from connector.errors import Stopped
+from connector.jobs import pull as job
+from connector.jobs.pull import pull
 from connector.mirror import Mirror
-from connector.platform import Account
+from connector.platform import Account, Page, PullRequest, page_schema
 from scoring.synthetic.market import market
 from scoring.tables import schema
 
@@ -47,3 +52,26 @@ def test_the_marks_are_those_of_weighing_everyone(mirror: Mirror) -> None:
     mirror.weigh_events()
     assert some == marks(mirror)
     assert some != before
+
+
+def test_a_poll_that_gives_way_has_weighed_what_it_brought(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.weigh_events()
+    before = marks(mirror)
+    late = mirror.connection.execute("from late").to_arrow_table().select(page_schema("events").names)
+
+    def pause() -> None:
+        raise Stopped("An order comes first.")
+
+    monkeypatch.setattr(job, "request", lambda *_, **__: PullRequest(light=True))
+    run: Any = SimpleNamespace(
+        platform=SimpleNamespace(pull=lambda *_: iter([Page("email_events", {"events": late})])),
+        **{"mirror": mirror, "id": "r", "kept": {}, "progress": lambda *_: None, "pause": pause},
+    )
+    with pytest.raises(Stopped):
+        pull(run, light=True)
+    brought = marks(mirror)
+    mirror.weigh_events()
+    assert brought == marks(mirror)
+    assert brought != before
