@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.errors import BudgetSpent, Stopped
+from connector.errors import BudgetSpent, LeadlightError
 from connector.jobs import lists
 from connector.jobs.eligibility import needed_lists, needed_properties
 from connector.jobs.retention import trim
@@ -52,13 +52,13 @@ def pull(run: Run, *, full: bool = False, light: bool = False) -> Pulled:
             run.progress(f"Reading {page.stream}", done[page.stream], page.total)
             last = page
             run.pause()
-    except BudgetSpent as spent:
-        raise _stopped(run, spent, last) from spent
-    except Stopped:
-        # the order that a poll gave way to ends its run, and the next one does not know of them
+    except LeadlightError as trouble:
+        # an order that comes next ends a poll's run, and the next one does not know of them
         if light and unweighed:
             run.mirror.weigh_events(sorted(unweighed))
             unweighed.clear()
+        if isinstance(trouble, BudgetSpent):
+            raise _stopped(run, trouble, last) from trouble
         raise
     pulled.lists_unread = lists.unread(run)
     pulled.notes += [lists.why(run, *one) for one in pulled.lists_unread.items()]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from connector.errors import BadSetting, Refused
+from connector.errors import BadSetting, LeadlightError, Refused
 from connector.jobs import day, discipline, lists
 from connector.jobs.eligibility import scoring_choices
 from connector.jobs.erase import erase_people
@@ -117,8 +117,14 @@ def poll(run: Run) -> dict[str, Any]:
             pulled = dict(pull(run, light=True).rows)
         news = run.mirror.connection.execute("select distinct contact_id from store.news order by 1").fetchall()
         for part in chunks([row[0] for row in news], POLL_BATCH):
+            run.pause()
             total.about = set(part)
-            _renew(run, total)
+            try:
+                _renew(run, total)
+            except LeadlightError:
+                # what was computed may not have been written: the next poll does both again
+                run.mirror.note_news(part)
+                raise
         total.about = {row[0] for row in news}
     return {**total.to_json(), "pulled": pulled}
 

@@ -32,7 +32,7 @@ from connector.mirror.pages import Erased
 from connector.mirror.plans import Plans
 from connector.mirror.rollbacks import Rollbacks
 from connector.mirror.schema import connect, rewrite
-from connector.mirror.sql import count, first, naive, now, registered, transaction
+from connector.mirror.sql import count, first, naive, now, registered, texts, transaction
 from connector.owner_lock import OwnerLock
 from connector.platform import Account, Known, Page
 from scoring.engine import DuckEngine, quoted
@@ -421,6 +421,12 @@ class Mirror:
             "select stream, record, field, reason from store.rejects where run_id = ? order by stream, record",
             params=[run_id],
         ).to_arrow_table()
+
+    def note_news(self, contact_ids: Collection[str]) -> None:
+        """Take these contacts for changed: the next scoring computes them again."""
+        self.connection.execute(
+            f"insert into store.news select unnest([{texts(contact_ids)}]::varchar[]), ?", [self._last_news() + 1]
+        )
 
     def _last_news(self) -> int:
         row = first(self.connection, "select coalesce(max(sequence), 0) from store.news")

@@ -145,8 +145,9 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Orders that wait."""
-        return len(self._orders)
+        """Orders that wait, and those that are due to be tried again."""
+        with self._wake:
+            return len(self._orders) + sum(one.not_before <= time.time() for one in self._later)
 
     @property
     def changes(self) -> int:

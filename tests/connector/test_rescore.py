@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -430,6 +431,39 @@ def test_a_poll_finds_what_no_webhook_told(account: Portal, lead: str) -> None:
         assert result["pulled"]["contacts"] == 1
         quiet = poll(run)
         assert (quiet["contacts"], quiet["changed"]) == (0, 0)
+
+
+def test_what_a_poll_computed_and_could_not_write_is_written_by_the_next(account: Portal, lead: str) -> None:
+    account.sync()
+    account.edit(lead, **KEEN)
+    account.told.clear()
+    before = account.values(lead)
+    with account.running() as run:
+        with patch.object(run.platform, "write", side_effect=PlatformDown("away")), pytest.raises(PlatformDown):
+            poll(run)
+        assert account.values(lead) == before
+    with account.running() as run:
+        result = poll(run)
+    assert (result["contacts"], result["changed"]) == (1, 1)
+    assert account.values(lead)["leadlight_probability"] > before["leadlight_probability"]
+
+
+def test_a_poll_lets_others_in_between_two_parts(
+    account: Portal, lead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.sync()
+    monkeypatch.setattr(job, "POLL_BATCH", 1)
+    others = [one for one in account.open_leads() if one != lead][:2]
+    for one in (lead, *others):
+        account.edit(one, pricing_visits="11")
+    account.told.clear()
+
+    waiting: list[int] = []
+    with account.running(require_approval=True) as run:
+        poll(replace(run, pause=lambda: waiting.append(run.mirror.news())))
+    # nothing is written, so nothing else pauses
+    assert waiting[-3:] == [3, 2, 1]
+    account.sync()
 
 
 def test_a_poll_leaves_what_it_told_by_counts_alone_to_the_next_sync(account: Portal, lead: str) -> None:

@@ -103,8 +103,9 @@ def _changed(
         if found.above is not None:
             under_way = {"since": since, "started": started, "above": found.above}
         records = _completed(reading, object_name, found.records, history, associations)
-        if records or found.vanished:
-            yield _page(reading, object_name, records, rows, under_way, found.vanished)
+        some = records or found.vanished
+        # an empty page is where others are let in
+        yield _page(reading, object_name, records, rows, under_way, found.vanished) if some else Page(object_name)
     yield Page(object_name, cursor={"since": started})
 
 
