@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,7 @@ from connector.service import worker as module
 from connector.service.orders import JOURNAL, RESUMING, Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
-from tests.connector.workers import Job, Watched, stand_ins, workers
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
-    return stand_ins(monkeypatch)
-
-
-@pytest.fixture
-def begun(tmp_path: Path, jobs: dict[str, Job]) -> Iterator[Callable[[], tuple[Worker, Watched]]]:
-    with workers(tmp_path) as start:
-        yield start
+from tests.connector.workers import Job, Watched
 
 
 def test_two_syncs_never_overlap_and_a_scheduled_one_is_left_out(

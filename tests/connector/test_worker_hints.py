@@ -1,7 +1,7 @@
 """The worker by itself: hints before all, polls when there is time, records that cannot be followed up."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,7 @@ from connector.service.orders import Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
 from tests.connector.served import counted
-from tests.connector.workers import Job, Watched, deliver, stand_ins, workers
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
-    return stand_ins(monkeypatch)
-
-
-@pytest.fixture
-def begun(tmp_path: Path, jobs: dict[str, Job]) -> Iterator[Callable[[], tuple[Worker, Watched]]]:
-    with workers(tmp_path) as start:
-        yield start
+from tests.connector.workers import Job, Watched, deliver
 
 
 def test_hints_are_let_in_to_a_sync_but_never_to_a_rollback(
