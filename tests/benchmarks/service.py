@@ -16,8 +16,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,17 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.connector.portal import Portal, start, wait_for
-from tests.connector.served import Service, environment, free_port, hubspot_events, receiving, serving, signed
+from tests.connector.portal import Portal, leadlight, start, wait_for
+from tests.connector.served import (
+    Service,
+    begun,
+    environment,
+    free_port,
+    hubspot_events,
+    receiving,
+    serving,
+    signed,
+)
 from tests.made_up import write_leads
 
 EVENTS, CONNECTIONS = 100, 16
@@ -271,15 +281,26 @@ def _acknowledged(service: Service) -> float:
     return min((edge for edge, count in buckets if count >= 0.99 * of_all), default=float("inf"))
 
 
-def loaded(contacts: int, rate: float, seconds: float, each: bool) -> dict[str, Any]:
-    """The load line on a made-up market, after a first sync. `each`: with every batch, poll and order."""
+@contextmanager
+def at_work(contacts: int) -> Iterator[tuple[Portal, Service]]:
+    """A made-up market and a service that runs on it: its first sync was the service's, and what the account told
+    of it has been worked off. Then the service was started again, so that it polls once."""
     port = free_port()
     options = ("--contacts", str(contacts), "--seed", "1", "--latency-ms", "20")
-    with (
-        tempfile.TemporaryDirectory() as made,
-        receiving(port, *options) as account,
-        serving(account, Path(made), port, SETTINGS, market=True, seconds=3600) as service,
-    ):
+    with tempfile.TemporaryDirectory() as made, receiving(port, *options) as account:
+        folder = Path(made)
+        with serving(account, folder, port, SETTINGS, market=True, synced=False) as service:
+            code, _, err = leadlight(["sync", "--json"], environment(account, folder), folder, 2 * 3600.0)
+            if code:
+                raise RuntimeError(f"The first sync failed: {err}")
+            wait_for(lambda: _at_rest(service), "the inbox to be empty", 600.0)
+        with begun(account, folder, port) as service:
+            yield account, service
+
+
+def loaded(contacts: int, rate: float, seconds: float, each: bool) -> dict[str, Any]:
+    """The load line on a made-up market. `each`: with every batch, poll and order."""
+    with at_work(contacts) as (account, service):
         told = load(account, service, rate, seconds, sync=True).to_json()
         return {**told, "each": _each(service)} if each else told
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.service import SETTINGS, knock, load, percentile
+from tests.benchmarks.service import SETTINGS, at_work, knock, load, percentile
 from tests.connector.served import free_port, receiving, serving
 from tests.made_up import write_leads
 
@@ -36,13 +36,8 @@ def test_signed_requests_over_many_connections_are_all_acknowledged(tmp_path: Pa
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_a_hundred_changes_a_second_for_a_minute(tmp_path: Path) -> None:
-    port = free_port()
-    options = ("--contacts", "50000", "--seed", "1", "--latency-ms", "20")
-    with (
-        receiving(port, *options) as account,
-        serving(account, tmp_path, port, SETTINGS, market=True, seconds=3600) as service,
-    ):
+def test_a_hundred_changes_a_second_for_a_minute() -> None:
+    with at_work(50_000) as (account, service):
         found = load(account, service, rate=100, seconds=60, sync=True)
     sys.stderr.write(json.dumps(found.to_json(), indent=1) + "\n")
     assert found.changes == 6000
