@@ -4,6 +4,7 @@
     ├── TryLater            passing trouble: wait and run again              exit 1
     │   ├── BudgetSpent     the platform's call limit; `resume_at` says when
     │   ├── PlatformDown    unavailable after all retries
+    │   ├── NotTaken        the platform did not take what was to be written on single records
     │   └── Stopped         the service was told to stop; it goes on at its next start
     ├── FixSetup            the user changes something named in the message  exit 2
     │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
@@ -22,7 +23,7 @@ Messages never hold secrets or personal data: a record is named by its id, a fil
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,15 @@ class BudgetSpent(TryLater):
 
 class PlatformDown(TryLater):
     """The platform did not answer properly after all retries; `request_id` is the platform's own."""
+
+    def __init__(self, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class NotTaken(TryLater):
+    """The platform answers, and did not take what was to be written on single records; `request_id` is the
+    platform's own."""
 
     def __init__(self, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -145,7 +155,12 @@ class Unverified(BadWebhook):
 
 
 class BadPayload(BadWebhook):
-    """It comes from the platform, but its body is not of the documented shape."""
+    """It comes from the platform, but its body, or an event in it, is not of the documented shape. `hints`
+    (`connector.platform.Hint`): what the other events say."""
+
+    def __init__(self, message: str, hints: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.hints = hints
 
 
 class Bug(LeadlightError):

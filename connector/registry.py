@@ -111,3 +111,11 @@ def receiver(settings: Settings, account: Account) -> Receiver | None:
     """Who receives the webhooks of the account's platform; None where the settings hold no secret for it."""
     make = RECEIVERS.get(account.platform)
     return None if make is None else make(settings, account)
+
+
+def reader(settings: Settings, account: Account) -> Receiver | None:
+    """Who reads the webhooks of the account's platform that were taken already, whatever secrets the settings hold
+    by now; None where it sends none."""
+    if account.platform == "hubspot":
+        return HubSpotReceiver((), prefix=settings.prefix)
+    return SalesforceReceiver(None, None, account.id) if account.platform == "salesforce" else None

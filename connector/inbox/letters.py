@@ -1,13 +1,17 @@
 """What a person may see and do about the inbox: its figures, what was set aside, and taking somebody out."""
 
+import json
 import re
 import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
+from connector.inbox import reading
 from connector.inbox.store import add_to_totals, transaction
+from connector.platform import Receiver
 
 #: The figures of an inbox that was never used.
 NOTHING: Mapping[str, Any] = {
@@ -123,27 +127,36 @@ def forget(
     contact_ids: Sequence[str],
     addresses: Sequence[str],
     spelt: re.Pattern[bytes] | None = None,
+    readers: Mapping[str, Receiver] = MappingProxyType({}),
 ) -> int:
-    """Take a person out: hints about the contact, and every body that names it. How many rows. `spelt` finds the
-    person in lower-case bytes in ways that the plain texts do not (escapes of JSON and of links).
+    """Take a person out: hints about the contact, the person's id in those about others, and every body that names
+    it. How many rows. `spelt` finds the person in lower-case bytes in ways that the plain texts do not (escapes of
+    JSON and of links).
 
-    Bodies that wait to be read hold values of others too: of those, what they tell of others is repaired by the
-    next poll. Afterwards the file is written anew.
+    Bodies hold values of others too, and what happened to them: `readers` make hints of that first, which name
+    records and no values. What cannot be read counts as lost. Afterwards the file is written anew.
     """
     named = _naming(contact_ids, addresses)
     if named is None:
         return 0
+    ids = json.dumps(list(contact_ids))
     with transaction(connection):
-        ids = ", ".join("?" * len(contact_ids))
-        removed = connection.execute(
-            f"""delete from hints where object = 'contact' and object_id in ({ids})
-                or exists (select 1 from json_each(others) where value in ({ids}))""",
-            [*contact_ids, *contact_ids],
+        rows = connection.execute("select id, source, received_at, body from bodies").fetchall()
+        naming = [row for row in rows if _names(row["body"].lower(), named, spelt)]
+        found = reading.read(naming, readers)
+        reading.keep(connection, found, time.time())
+        connection.executemany("delete from bodies where id = ?", [(body,) for _, body in found.aside])
+        removed = len(naming)
+        removed += connection.execute(
+            "delete from hints where object = 'contact' and object_id in (select value from json_each(?))", [ids]
         ).rowcount
-        for row in connection.execute("select id, body from bodies").fetchall():
-            if _names(row["body"].lower(), named, spelt):
-                removed += connection.execute("delete from bodies where id = ?", [row["id"]]).rowcount
-        add_to_totals(connection, erased=removed)
+        removed += connection.execute(
+            """update hints set others = (select json_group_array(value) from json_each(others)
+                                          where value not in (select value from json_each($1)))
+               where exists (select 1 from json_each(others) where value in (select value from json_each($1)))""",
+            [ids],
+        ).rowcount
+        add_to_totals(connection, erased=removed, lost=len(found.aside))
     connection.execute("vacuum")
     for _ in range(50):
         if connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connector.errors import BadPayload
+from connector.inbox import reading
 from connector.inbox.store import add_to_totals, connect, transaction
 from connector.platform import Hint, Receiver
 
@@ -54,51 +54,13 @@ class Inbox:
         if not rows:
             self._sweep(now)
             return 0
-        hints: dict[str, tuple[str, float, Hint]] = {}
-        events, done, unreadable = 0, [], []
-        for row in rows:
-            receiver = self._receivers.get(row["source"])
-            try:
-                if receiver is None:
-                    raise BadPayload("there is no receiver for it in the settings any more")
-                found = receiver.hints(row["body"])
-            except BadPayload as error:
-                unreadable.append((str(error), row["id"]))
-                continue
-            done.append((row["id"],))
-            events += len(found)
-            for hint in found:
-                hints.setdefault(hint.key, (row["source"], row["received_at"], hint))
+        found = reading.read(rows, self._receivers)
         with transaction(self._connection):
-            fresh = self._unseen(hints, now)
-            self._connection.executemany(_ADD, [self._row(*hints[key]) for key in fresh])
-            self._connection.executemany("delete from bodies where id = ?", done)
-            self._connection.executemany("update bodies set reason = ? where id = ?", unreadable)
-            add_to_totals(
-                self._connection, events=len(fresh), duplicates=events - len(fresh), unreadable=len(unreadable)
-            )
+            reading.keep(self._connection, found, now, self._paused_until)
         return len(rows)
 
-    def _unseen(self, hints: Collection[str], now: float) -> list[str]:
-        """Those keys that were never met, in their order; they are met now."""
-        new = {
-            row[0]
-            for row in self._connection.execute(
-                "insert into seen select value, ? from json_each(?) where true "
-                "on conflict do nothing returning key",
-                [now, json.dumps(list(hints))],
-            ).fetchall()
-        }
-        return [key for key in hints if key in new]
-
-    def _row(self, source: str, received_at: float, hint: Hint) -> tuple[object, ...]:
-        occurred = hint.occurred_at.replace(tzinfo=UTC).timestamp()
-        others = json.dumps(list(hint.others))
-        until, _ = self._paused.get((hint.object, hint.object_id), (0.0, 0.0))
-        return (
-            *(source, hint.object, hint.object_id, hint.kind, hint.key, hint.property, others, occurred),
-            *(received_at, max(received_at, until)),
-        )
+    def _paused_until(self, hint: Hint) -> float:
+        return self._paused.get((hint.object, hint.object_id), (0.0, 0.0))[0]
 
     def _pause(self, hints: Sequence[Hint], now: float) -> None:
         """Leave these records alone for a moment; longer each time, until one has been quiet for as long again."""
@@ -155,8 +117,9 @@ class Inbox:
         hold: bool = False,
         reason: str | None = None,
         now: float | None = None,
-    ) -> None:
-        """Done with these; those whose keys are `left` are tried again later, and set aside after too many times.
+    ) -> list[Hint]:
+        """Done with these; those whose keys are `left` are tried again later, and set aside after too many times:
+        these are returned.
 
         A record that changed again in the meantime has another key now, and stays. `hold`: they are to be looked
         at once more when the job under way has ended (`release`).
@@ -170,21 +133,24 @@ class Inbox:
             else:
                 self._connection.executemany("delete from hints where key = ?", done)
             self._pause(hints, now)
-            dead = 0
+            dead: list[Hint] = []
             for key in again:
                 row = self._connection.execute("select id, attempts from hints where key = ?", [key]).fetchone()
                 if row is None:
                     continue
                 attempts = row["attempts"] + 1
                 state = "dead" if attempts >= self._attempts else "waiting"
-                dead += state == "dead"
+                dead += [hint for hint in hints if hint.key == key and state == "dead"]
                 self._connection.execute(
                     "update hints set attempts = ?, state = ?, reason = ?, due_at = ? where id = ?",
                     [attempts, state, reason, now + _wait(attempts), row["id"]],
                 )
-            add_to_totals(self._connection, handled=len(done), dead=dead)
+            add_to_totals(self._connection, handled=0 if hold else len(done), dead=len(dead))
         if dead:
-            log.error("%d changes were set aside after %d attempts: leadlight inbox list", dead, self._attempts)
+            log.error(
+                "%d changes were set aside after %d attempts: leadlight inbox list", len(dead), self._attempts
+            )
+        return dead
 
     def release(self) -> None:
         """What was held until the end of a job waits again."""
@@ -217,22 +183,6 @@ class Inbox:
                 "delete from bodies where reason is not null and received_at < ?", [now - KEEP_UNREADABLE_SECONDS]
             ).rowcount
             add_to_totals(self._connection, lost=lost)
-
-
-_ADD = """
-insert into hints (source, object, object_id, kind, key, property, others, occurred_at, received_at, due_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-on conflict (source, object, object_id, kind) do update set
-    key = excluded.key, property = excluded.property, occurred_at = max(occurred_at, excluded.occurred_at),
-    received_at = case when state = 'waiting' then min(received_at, excluded.received_at)
-                       else excluded.received_at end,
-    others = case when excluded.others = '[]' then others else
-        (select json_group_array(distinct value) from (
-            select value from json_each(hints.others) union all select value from json_each(excluded.others))) end,
-    due_at = case when state <> 'waiting' then excluded.due_at when attempts > 0 then due_at
-                  else min(due_at, excluded.due_at) end,
-    attempts = case when state = 'dead' then 0 else attempts end, state = 'waiting', reason = null
-"""
 
 
 def _hint(row: sqlite3.Row) -> Hint:

@@ -12,6 +12,7 @@ from connector.errors import (
     Bug,
     FixSetup,
     LeadlightError,
+    NotTaken,
     PlatformDown,
     Refused,
     StateHeld,
@@ -36,7 +37,8 @@ def agreed(_found: Result) -> bool:
 UNEXPECTED, INTERRUPTED = "unexpected", "KeyboardInterrupt"
 #: Errors that are nothing but their message.
 _PLAIN = {
-    one.__name__: one for one in (TryLater, PlatformDown, FixSetup, BadSetting, BadCredentials, StateMismatch, Bug)
+    one.__name__: one
+    for one in (TryLater, PlatformDown, NotTaken, FixSetup, BadSetting, BadCredentials, StateMismatch, Bug)
 }
 
 

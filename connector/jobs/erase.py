@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from connector import inbox
-from connector.errors import BadCredentials, BadSetting, FixSetup, PlatformDown
+from connector.errors import BadCredentials, BadSetting, FixSetup, NotTaken
 from connector.jobs import outside, traces
 from connector.jobs.companies import named_in
 from connector.jobs.erasure import remove
@@ -27,9 +27,13 @@ from connector.mirror.ledger import Ledger
 from connector.mirror.pages import ERASED
 from connector.mirror.schema import FILE
 from connector.platform import Write
+from connector.registry import reader
 from scoring.engine import literal
 
 JOURNAL = "erasing.json"
+
+#: Files of the inbox, in which a platform may tell of the person again while we search, and how often we look.
+_INBOX, _LOOKS = {inbox.FILE, f"{inbox.FILE}-wal"}, 3
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,19 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     the person. `companies_off`: why companies whose reasons name the person were not cleared on the platform, or
     null; `companies_left`: their ids. Everything else is erased all the same.
 
-    Raises PlatformDown when the platform did not take the cleared values: then the mirror is as before.
+    Raises NotTaken when the platform did not take the cleared values: then the mirror is as before.
     """
     person = erasure.person
     recover(run)
     _begin(run.folder, person)
     run.progress("Clearing values on the platform", 0, None)
-    cleared = _clear(run, person)
+    try:
+        cleared = _clear(run, person)
+    except NotTaken:
+        if not erasure.resumed:
+            # nothing was begun that the next erasure would have to finish, which may be somebody else's
+            (run.folder / JOURNAL).unlink()
+        raise
     companies, off = _clear_companies(run, person)
     run.progress("Taking the person out of the mirror", 0, None)
     removed = remove(run, person)
@@ -83,11 +93,14 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     run.mirror.rewrite(run.platform.account())
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
     models = _drop_models(run, person)
-    # last: the hint by which a platform asked for this is what starts it again if it is stopped
-    if letters := _forget_letters(run.folder, person):
-        removed["inbox"] = letters
     run.progress("Searching what is left", 0, None)
-    proof = _prove(run, person, folders)
+    for _ in range(_LOOKS):
+        # last: the hint by which a platform asked for this is what starts it again if it is stopped
+        if letters := _forget_letters(run, person):
+            removed["inbox"] = removed.get("inbox", 0) + letters
+        proof = _prove(run, person, folders)
+        if {trace["where"] for trace in proof["traces"]} - _INBOX or not proof["traces"]:
+            break
     if not proof["traces"]:
         (run.folder / JOURNAL).unlink(missing_ok=True)
     return {
@@ -203,19 +216,21 @@ def _send(run: Run, ledger: Ledger) -> None:
         ledger.settle(run.id, outcomes)
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed:
-            raise PlatformDown(
+            raise NotTaken(
                 f"The platform did not clear our properties on {len(failed)} records ({failed[0].error}): "
                 "nothing was erased here, so that you can run it again.",
                 failed[0].request_id,
             )
 
 
-def _forget_letters(folder: Path, person: Person) -> int:
+def _forget_letters(run: Run, person: Person) -> int:
     """Take the person out of the inbox, whether a service runs or its file was only left behind; rows."""
-    if not (folder / inbox.FILE).exists():
+    if not (run.folder / inbox.FILE).exists():
         return 0
-    with closing(inbox.connect(folder)) as connection:
-        return inbox.forget(connection, person.contact_ids, person.addresses, traces.searched(person))
+    found = reader(run.settings, run.platform.account())
+    readers = {} if found is None else {found.name: found}
+    with closing(inbox.connect(run.folder)) as connection:
+        return inbox.forget(connection, person.contact_ids, person.addresses, traces.searched(person), readers)
 
 
 def _drop_models(run: Run, person: Person) -> list[str]:

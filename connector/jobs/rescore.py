@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from connector.errors import BadSetting, LeadlightError, Refused
+from connector.errors import BadSetting, LeadlightError, NotTaken, Refused
 from connector.jobs import day, discipline, lists
 from connector.jobs.eligibility import scoring_choices
 from connector.jobs.erase import erase_people
@@ -397,8 +397,19 @@ def _erase(run: Run, told: Hinted, done: Done) -> dict[str, Any]:
     if run.mirror.is_beside:
         done.left += waiting
         return {"erased": 0}
-    with done.step("erase"):
-        result = erase_people(run, waiting)
+    try:
+        with done.step("erase"):
+            result = erase_people(run, waiting)
+    except NotTaken as trouble:
+        # of single people: the others and all that is to be rescored must not wait for them
+        done.left += waiting
+        done.reasons.append(str(trouble))
+        return {"erased": 0}
+    if result is not None and result["companies_off"]:
+        done.reasons.append(result["companies_off"])
+    if result is not None and result["proof"]["traces"]:
+        places = ", ".join(sorted({trace["where"] for trace in result["proof"]["traces"]}))
+        done.reasons.append(f"Traces of who was erased are left in {places}: run `leadlight erase` again.")
     for name in run.kept.keys() - {"models"}:
         del run.kept[name]
     return {"erased": len(waiting), "erasure": result}

@@ -21,9 +21,9 @@ def _instant(text: str) -> datetime | None:
         if text.lstrip("-").isdigit():
             return EPOCH + timedelta(milliseconds=int(text))
         found = datetime.fromisoformat(text)
+        return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
 
 
 def second(value: object) -> datetime | None:

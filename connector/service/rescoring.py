@@ -56,3 +56,24 @@ class Rescoring:
         self._totals.update({name: result[name] for name in _COUNTED if isinstance(result.get(name), int)})
         self._totals[what] += 1
         return result
+
+
+class Beside:
+    """Rescoring beside an order, opened with its first hint."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._opened: tuple[Mirror, Rescoring] | None = None
+
+    def rescoring(self) -> Rescoring:
+        if self._opened is None:
+            mirror = self._state.mirror.beside()
+            self._opened = (mirror, Rescoring(self._state, mirror))
+        return self._opened[1]
+
+    def close(self) -> None:
+        if self._opened is not None:
+            mirror, rescoring = self._opened
+            self._opened = None
+            rescoring.end()
+            mirror.close()

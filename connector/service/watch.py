@@ -90,6 +90,13 @@ class Watch:
         if isinstance(trouble, FixSetup):
             self._alerts.send("failed", "rescoring", [str(trouble)], trouble="rescoring")
 
+    def gave_up(self, hints: Sequence[Hint]) -> None:
+        """These were set aside: nobody may overlook a person who asked to be forgotten."""
+        people = {hint.object_id for hint in hints if hint.kind == "erased"}
+        if people:
+            told = f"{len(people):,} people who asked for it could not be erased, and are suspended until then."
+            self._alerts.send("failed", "erase", [told, "Look at `leadlight inbox list`, then `inbox retry`."])
+
     def polled(self, result: Mapping[str, Any]) -> None:
         """A light poll was done."""
         self.metrics.rescored(result["scored"])

@@ -21,10 +21,9 @@ from connector.jobs.ended import UNEXPECTED, Ended, ended_by
 from connector.jobs.orders import as_of, carry_out, subject_of
 from connector.jobs.rescore import prepare
 from connector.jobs.run import Run, run_on
-from connector.mirror import Mirror
 from connector.platform import Hint
 from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
-from connector.service.rescoring import Rescoring
+from connector.service.rescoring import Beside, Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
 
@@ -110,8 +109,8 @@ class Worker:
         """Bodies of so many bytes are new in the inbox."""
         with self._wake:
             self._rush.counted(size)
-            self._news = True
-            if not self._rush.patience():
+            known, self._news = self._news, True
+            if not (known and self._rush.patience()):
                 self._wake.notify()
 
     def poll_soon(self) -> None:
@@ -275,7 +274,7 @@ class Worker:
 
     def _do(self, ticket: Ticket) -> Ended:
         order, state = ticket.order, self._state
-        beside = _Beside(state)
+        beside = Beside(state)
 
         def tell(stage: str, done: int, total: int | None) -> None:
             ticket.tell(stage, done, total)
@@ -330,7 +329,7 @@ class Worker:
 
     # hints and polls
 
-    def _let_in(self, beside: "_Beside") -> None:
+    def _let_in(self, beside: Beside) -> None:
         """Hints between two steps of an order or a poll, which gets its share before they are let in again."""
         if time.monotonic() < self._let_in_from:
             return
@@ -339,7 +338,7 @@ class Worker:
         self._let_in_from = time.monotonic() + SHARE * (time.monotonic() - began)
 
     @contextmanager
-    def _aside(self, order: Order, beside: "_Beside") -> Iterator[None]:
+    def _aside(self, order: Order, beside: Beside) -> Iterator[None]:
         """Hints on a thread of their own for as long as the block lasts, in which the order leaves the inbox and
         the platform alone."""
         if self._inbox is None or order.command not in LET_IN:
@@ -354,7 +353,7 @@ class Worker:
             ended.set()
             thread.join()
 
-    def _hints_until(self, ended: threading.Event, beside: "_Beside") -> None:
+    def _hints_until(self, ended: threading.Event, beside: Beside) -> None:
         try:
             while not (ended.is_set() or self._stopping):
                 if not self._hints(beside):
@@ -362,7 +361,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the order goes on, and hints wait for its next safe point
             log.error("%s beside an order at %s", type(error).__name__, places(error))
 
-    def _hints(self, beside: "_Beside | None" = None) -> bool:
+    def _hints(self, beside: Beside | None = None) -> bool:
         """One batch; whether there was one."""
         if self._inbox is None or time.monotonic() < self._rest_until:
             return False
@@ -380,7 +379,8 @@ class Worker:
             return False
         except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on
             log.error("%s in rescoring at %s", type(error).__name__, places(error))
-            self._inbox.settle(hints, left=[hint.key for hint in hints], reason=type(error).__name__)
+            keys = [hint.key for hint in hints]
+            self._watch.gave_up(self._inbox.settle(hints, left=keys, reason=type(error).__name__))
             if beside is not None:
                 beside.close()
             self._end_rescoring()
@@ -424,11 +424,12 @@ class Worker:
         if waiting:
             inbox.settle(waiting, hold=True)
         rest = [hint for hint in hints if hint.key not in kept]
-        inbox.settle(
+        dead = inbox.settle(
             rest,
             left=[key for key in left if key not in kept],
-            reason="another job was at it, or it was not found",
+            reason="another job was at it, or it was not found or taken",
         )
+        self._watch.gave_up(dead)
 
     def _poll_if_due(self, late: float = 0.0) -> bool:
         """Poll where that is due, or later than due by so many seconds: hints come first, but not for ever."""
@@ -439,7 +440,7 @@ class Worker:
             self._poll_since = None
         if self._state.account.platform == "files" or not self._state.mirror.has_contacts():
             return False
-        beside = _Beside(self._state)
+        beside = Beside(self._state)
         try:
             result = self._present_rescoring().poll(lambda: self._between_two_steps(beside))
         except Stopped:
@@ -452,11 +453,14 @@ class Worker:
             return True
         finally:
             beside.close()
+            if self._inbox is not None:
+                # erasures that could not be done beside it
+                self._inbox.release()
         self._changes += 1
         self._watch.polled(result)
         return True
 
-    def _between_two_steps(self, beside: "_Beside") -> None:
+    def _between_two_steps(self, beside: Beside) -> None:
         """Of a poll, which goes on another time where somebody waits: beside many hints it may take long."""
         self._stop_here()
         if self.waiting:
@@ -477,24 +481,3 @@ class Worker:
         if trouble is not None:
             log.warning("rescoring rests for %.0f s: %s", seconds, trouble)
         self._rest_until = time.monotonic() + seconds
-
-
-class _Beside:
-    """Rescoring beside an order, opened with its first hint."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._opened: tuple[Mirror, Rescoring] | None = None
-
-    def rescoring(self) -> Rescoring:
-        if self._opened is None:
-            mirror = self._state.mirror.beside()
-            self._opened = (mirror, Rescoring(self._state, mirror))
-        return self._opened[1]
-
-    def close(self) -> None:
-        if self._opened is not None:
-            mirror, rescoring = self._opened
-            self._opened = None
-            rescoring.end()
-            mirror.close()

@@ -175,8 +175,13 @@ def scored_at(account: Portal, contact_id: str) -> str | None:
     return None if value is None else str(value)
 
 
-def hubspot_events(contact_ids: Sequence[str], first: int = 1, name: str = "pricing_visits") -> bytes:
-    """A body as HubSpot posts it: one change of a property on each contact, with event ids from `first` on."""
+def hubspot_events(
+    contact_ids: Sequence[str],
+    first: int = 1,
+    name: str = "pricing_visits",
+    kind: str = "contact.propertyChange",
+) -> bytes:
+    """A body as HubSpot posts it: one event on each contact, with event ids from `first` on."""
     now = int(time.time() * 1000)
     return json.dumps(
         [
@@ -186,7 +191,7 @@ def hubspot_events(contact_ids: Sequence[str], first: int = 1, name: str = "pric
                 "portalId": 1,
                 "appId": 7,
                 "occurredAt": now + place,
-                "subscriptionType": "contact.propertyChange",
+                "subscriptionType": kind,
                 "attemptNumber": 0,
                 "objectId": int(one),
                 "propertyName": name,

@@ -209,6 +209,16 @@ def test_what_is_no_list_of_events_is_named(body: bytes) -> None:
         HubSpotReceiver([SECRET]).hints(body)
 
 
+def test_the_app_deletes_nobody_so_that_a_deletion_in_its_name_is_somebody_elses() -> None:
+    ours = {**EVENT, "appId": 7, "sourceId": "7", "changeSource": "INTEGRATION"}
+    receiver = HubSpotReceiver([SECRET])
+    assert receiver.hints(json.dumps([ours]).encode()) == []
+    kinds = ["deletion", "privacyDeletion", "creation"]
+    told = [{**ours, "subscriptionType": f"contact.{kind}"} for kind in kinds]
+    found = receiver.hints(json.dumps(told).encode())
+    assert [hint.kind for hint in found] == ["deleted", "erased", "created"]
+
+
 def test_half_a_character_in_a_property_name_is_no_trouble_of_ours() -> None:
     text = json.dumps([{**EVENT, "propertyName": "x"}]).replace('"x"', '"\\ud800"')
     assert len(HubSpotReceiver([SECRET]).hints(text.encode())) == 1

@@ -17,6 +17,7 @@ from connector.inbox import Inbox, Intake
 from connector.inbox.work import FIRST_PAUSE
 from connector.jobs import traces
 from connector.jobs.people import Person
+from connector.platform import Hint
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
 
 NOW = 1_800_000_000.0
@@ -150,13 +151,59 @@ def test_a_body_that_cannot_be_read_is_kept_aside_and_the_rest_goes_on(tmp_path:
     connection.close()
 
 
+def forget(folder: Path, contacts: list[str], addresses: list[str]) -> int:
+    connection = letters.connect(folder)
+    try:
+        return letters.forget(connection, contacts, addresses, readers={"hubspot": HubSpotReceiver(())})
+    finally:
+        connection.close()
+
+
+def test_what_the_same_body_tells_of_others_outlives_who_is_taken_out(tmp_path: Path, box: Inbox) -> None:
+    def told(kind: str, contact: int, number: int, **more: Any) -> dict[str, Any]:
+        kept = {name: value for name, value in event(contact, number).items() if not name.startswith("property")}
+        return {**kept, "subscriptionType": f"contact.{kind}", **more}
+
+    merged = told("merge", 10, 5, primaryObjectId=10, mergedObjectIds=[7, 11])
+    put(tmp_path, body(told("deletion", 7, 1), told("privacyDeletion", 8, 2), {**event(9, 3), "appId": 7}, merged))
+    put(tmp_path, b'[{"objectId": 7, "subscriptionType": "contact.deletion", "occurredAt": "7"')
+    assert forget(tmp_path, ["7"], []) == 4
+    read_all(box)
+    found = {(one.object_id, one.kind, one.others) for one in box.due(10, now=NOW)}
+    assert found == {("8", "erased", ()), ("9", "changed", ()), ("10", "merged", ("11",))}
+    totals = figures(tmp_path)["totals"]
+    assert (totals["requests"], totals["events"], totals["lost"]) == (2, 4, 1)
+
+
+def test_what_an_event_lacks_or_nobody_foresaw_keeps_no_other_waiting(
+    tmp_path: Path, box: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, body(event(7, 1), {**event(8, 2), "objectId": "nobody"}, event(9, 3)), b"!", body(event(10, 4)))
+    plain = HubSpotReceiver.hints
+
+    def hints(self: HubSpotReceiver, given: bytes) -> list[Hint]:
+        if given == b"!":
+            raise ZeroDivisionError
+        return plain(self, given)
+
+    monkeypatch.setattr(HubSpotReceiver, "hints", hints)
+    read_all(box)
+    assert {hint.object_id for hint in box.due(10, now=NOW)} == {"7", "9", "10"}
+    connection = letters.connect(tmp_path)
+    aside = [one["reason"] for one in letters.entries(connection, 10, dead_only=True)]
+    assert aside == ["an event's objectId is no record id", "it could not be read (ZeroDivisionError)"]
+    # tried again, the others are no second events
+    assert letters.retry_dead(connection, []) == 2
+    connection.close()
+    read_all(box)
+    assert figures(tmp_path)["totals"]["events"] == 3
+
+
 def test_a_person_is_taken_out_of_the_file_for_good(tmp_path: Path, box: Inbox) -> None:
     put(tmp_path, body(event(70, 1), event(7, 2)), body(event(8, 3, "email", "Ann@firm.example")))
     box.read(NOW)
     put(tmp_path, body(event(8, 4, "email", "ann@firm.example")), body(event(9, 5, "city", "Bern")))
-    connection = letters.connect(tmp_path)
-    assert letters.forget(connection, ["7"], ["ann@firm.example"]) == 2
-    connection.close()
+    assert forget(tmp_path, ["7"], ["ann@firm.example"]) == 2
     read_all(box)
     assert {hint.object_id for hint in box.due(10, now=NOW)} == {"70", "8", "9"}
     box.close()

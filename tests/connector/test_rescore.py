@@ -185,6 +185,29 @@ def test_a_privacy_deletion_is_an_erasure_in_any_order(
         assert run.mirror.erased.has_contact(person)
 
 
+def test_an_erasure_that_the_platform_does_not_take_holds_nobody_else_up(
+    account: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, other, lead = account.open_leads()[-5:-2]
+    account.edit(lead, **KEEN)
+    account.hints()
+    with account.running() as run:
+        write = run.platform.write
+
+        def refuse(batch: Sequence[Write]) -> list[Outcome]:
+            if person not in {one.record_id for one in batch}:
+                return write(batch)
+            return [Outcome(one.record_id, "failed", error="NO") for one in batch]
+
+        monkeypatch.setattr(run.platform, "write", refuse)
+        result = rescore(run, [hint("erased", person, key="theirs"), hint("changed", lead, key="lead")])
+        assert (result["erased"], result["left"], result["changed"]) == (0, ["theirs"], 1)
+        assert any("nothing was erased" in reason for reason in result["reasons"])
+        # whose erasure comes next has nothing to finish of this one
+        assert rescore(run, [hint("erased", other)])["erased"] == 1
+        assert rows(run, "select 1 from store.contacts where contact_id = ?", person) == [(1,)]
+
+
 def test_an_unknown_person_who_was_erased_there_stays_out(account: Portal) -> None:
     result = account.rescore([hint("erased", "987654321")])
     assert (result["erased"], result["changed"]) == (1, 0)

@@ -58,3 +58,28 @@ def test_the_worker_reads_what_came_in_a_rush_when_it_is_over(tmp_path: Path) ->
         worker.stop()
         assert worker.join(20)
         inbox.close()
+
+
+def test_a_rush_wakes_a_worker_that_sleeps(tmp_path: Path) -> None:
+    """It comes in one commit, and nothing after it."""
+    state: Any = SimpleNamespace(folder=tmp_path, account=SimpleNamespace(platform="hubspot"))
+    read: list[float] = []
+
+    class Watched(Inbox):
+        def read(self, now: float | None = None) -> int:
+            read.append(time.monotonic())
+            return super().read(now)
+
+    inbox = Watched(tmp_path, {"hubspot": HubSpotReceiver(["s"])})
+    worker = Worker(state, inbox, SimpleNamespace())  # type: ignore[arg-type]
+    worker.start()
+    try:
+        wait_for(lambda: bool(read), "the first look", 20)
+        time.sleep(0.2)
+        read.clear()
+        worker.arrived(RUSH)
+        wait_for(lambda: bool(read), "the inbox to be read", 2 * PATIENCE)
+    finally:
+        worker.stop()
+        assert worker.join(20)
+        inbox.close()

@@ -133,6 +133,19 @@ def test_a_message_of_another_shape_is_a_bad_payload(body: bytes) -> None:
     assert "jane" not in str(caught.value)
 
 
+def test_one_bad_record_keeps_no_other_from_being_read() -> None:
+    other = {**EVENT, "id": "00Q5A0000000002"}
+    with pytest.raises(BadPayload) as caught:
+        RECEIVER.hints(callout(EVENT, {**EVENT, "id": "jane@firm.example"}, other))
+    assert len(caught.value.hints) == 2
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"])
+def test_an_instant_beyond_the_calendar_is_none(at: str) -> None:
+    with pytest.raises(BadPayload, match="lacks the instant"):
+        RECEIVER.hints(json.dumps({"at": at, "records": [EVENT]}).encode())
+
+
 def test_objects_that_are_not_read_are_passed_over() -> None:
     assert RECEIVER.hints(message(notification(record="5005A0000000001", kind="Case"))) == []
 

@@ -181,3 +181,34 @@ def test_a_poll_gives_way_to_an_order_and_to_the_end_and_goes_on_afterwards(
     wait_for(lambda: steps[0] > before + 6, "another poll")
     worker.stop()
     assert worker.join(5)
+
+
+def test_an_erasure_that_comes_during_a_poll_is_done_when_the_poll_has_ended(
+    begun: Callable[[], tuple[Worker, Watched]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poll(_self: Any, pause: Callable[[], None]) -> dict[str, Any]:
+        deliver(worker, tmp_path, "8", kind="contact.privacyDeletion")
+        time.sleep(2 * module.WINDOW)
+        pause()
+        return {"contacts": 0}
+
+    worker, watched = begun()
+    monkeypatch.setattr(module.Rescoring, "poll", poll)
+    worker.poll_soon()
+    wait_for(lambda: watched.told.count(("rescored", ["8"])) == 2, "the erasure", 20)
+    polled = watched.told.index(("polled", {"contacts": 0}))
+    assert watched.told.index(("rescored", ["8"])) < polled, "it was let in, and held"
+    wait_for(lambda: counted(tmp_path)["waiting"] == 0, "the inbox to be empty")
+    assert counted(tmp_path)["totals"]["handled"] == 1
+
+
+def test_what_is_given_up_is_told(
+    begun: Callable[[], tuple[Worker, Watched]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.inbox.work.FIRST_WAIT", 0.01)
+    untaken = lambda _self, hints: {"left": [hint.key for hint in hints], "changed": 0}  # noqa: E731
+    monkeypatch.setattr(module.Rescoring, "hints", untaken)
+    worker, watched = begun()
+    deliver(worker, tmp_path, "8", kind="contact.privacyDeletion")
+    wait_for(lambda: ("gave up", "8") in watched.told, "the last try", 20)
+    assert counted(tmp_path)["dead"] == 1

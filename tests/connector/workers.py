@@ -13,6 +13,7 @@ from connector.inbox import Inbox, connect
 from connector.jobs.ended import Ended
 from connector.platform import Hint
 from connector.platforms.hubspot.webhooks import HubSpotReceiver
+from connector.service import rescoring
 from connector.service import worker as module
 from connector.service.orders import Order
 from connector.service.worker import Worker
@@ -35,6 +36,9 @@ class Watched:
 
     def rescored(self, hints: Sequence[Hint], result: Any) -> None:
         self.told.append(("rescored", sorted(hint.object_id for hint in hints)))
+
+    def gave_up(self, hints: Sequence[Hint]) -> None:
+        self.told += [("gave up", hint.object_id) for hint in hints]
 
     def ails(self, trouble: Exception) -> None:
         self.told.append(("ails", type(trouble).__name__))
@@ -80,6 +84,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
     monkeypatch.setattr(module, "run_on", run_on)
     monkeypatch.setattr(module, "carry_out", carry_out)
     monkeypatch.setattr(module, "Rescoring", Fresh)
+    monkeypatch.setattr(rescoring, "Rescoring", Fresh)
     return given
 
 
@@ -106,11 +111,11 @@ def workers(folder: Path) -> Iterator[Callable[[], tuple[Worker, Watched]]]:
         inbox.close()
 
 
-def deliver(worker: Worker, folder: Path, *contacts: str, first: int = 1) -> None:
+def deliver(worker: Worker, folder: Path, *contacts: str, first: int = 1, **event: str) -> None:
     connection = connect(folder)
     connection.execute(
         "insert into bodies (source, received_at, body) values ('hubspot', ?, ?)",
-        [time.time(), hubspot_events(contacts, first)],
+        [time.time(), hubspot_events(contacts, first, **event)],
     )
     connection.close()
     worker.arrived()

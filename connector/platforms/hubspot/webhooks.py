@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from connector.errors import BadPayload, Unverified
 from connector.platform import Hint, Received
+from connector.platforms.bodies import each
 
 Version = Literal["v1", "v2", "v3"]
 Kind = Literal["created", "changed", "deleted", "restored", "merged", "erased", "associated"]
@@ -57,7 +58,8 @@ class HubSpotReceiver:
     address as HubSpot knows it, where a proxy stands before us: the base, or the whole target URL; without it the
     Host header tells. v1 and v2 signatures hold no time and can be replayed: they are accepted only where
     `versions` names them. A property whose name begins with `prefix` and an underscore is ours: its changes, and
-    changes that the app itself made, are no hints.
+    what the app itself wrote, are no hints. We make and delete no records: who does so by the app's token is
+    somebody else.
     """
 
     name = "hubspot"
@@ -130,7 +132,7 @@ class HubSpotReceiver:
             raise BadPayload("the body is no JSON") from None
         if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
             raise BadPayload("the body is no list of events")
-        return [hint for event in events if (hint := self._hint(event)) is not None]
+        return each(events, self._hint)
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """HubSpot reads the status only."""
@@ -171,7 +173,7 @@ class HubSpotReceiver:
         ):
             return True
         app = event.get("appId")
-        return app is not None and str(event.get("sourceId")) == str(app)
+        return kind == "changed" and app is not None and str(event.get("sourceId")) == str(app)
 
 
 def signature_v3(secret: bytes, method: str, uri: str, body: bytes, timestamp: str) -> str:

@@ -19,6 +19,7 @@ from defusedxml.ElementTree import fromstring
 
 from connector.errors import BadPayload, Unverified
 from connector.platform import Hint, Received
+from connector.platforms.bodies import each
 from connector.platforms.salesforce import words
 from connector.platforms.salesforce.client import soql
 from connector.platforms.values import EPOCH, instant
@@ -158,7 +159,7 @@ def _of_message(body: bytes) -> list[Hint]:
     notifications = _notifications(body).findall(f"{_OUTBOUND}Notification")
     if not 1 <= len(notifications) <= _MOST_NOTIFICATIONS:
         raise BadPayload("It has no notification, or more than a hundred.")
-    return [hint for entry in notifications if (hint := _notified(entry)) is not None]
+    return each(notifications, _notified)
 
 
 def _notified(entry: Element) -> Hint | None:
@@ -184,7 +185,7 @@ def _of_json(body: bytes) -> list[Hint]:
     at = instant(given.get("at"))
     if at is None:
         raise BadPayload("It lacks the instant of the change, at.")
-    return [hint for record in records if (hint := _changed(record, at)) is not None]
+    return each(records, lambda record: _changed(record, at))
 
 
 def _json(body: bytes) -> Mapping[str, Any]:
