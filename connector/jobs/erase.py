@@ -80,11 +80,12 @@ def erase(run: Run, erasure: Erasure) -> dict[str, Any]:
     run.progress("Clearing values on the platform", 0, None)
     try:
         cleared = _clear(run, person)
-    except NotTaken:
+    except NotTaken as refusal:
         if not erasure.resumed:
             # nothing was begun that the next erasure would have to finish, which may be somebody else's
             (run.folder / JOURNAL).unlink()
-        raise
+        why = f"{refusal} Nothing was erased here, so that you can run it again."
+        raise NotTaken(why, refusal.request_id) from refusal
     companies, off = _clear_companies(run, person)
     run.progress("Taking the person out of the mirror", 0, None)
     removed = remove(run, person)
@@ -162,12 +163,13 @@ def _clear_companies(run: Run, person: Person) -> tuple[_Companies, str | None]:
         return _Companies(_clear_records(run, ledger, naming, names)), None
     except BadCredentials:
         raise
-    except FixSetup as problem:
+    except (FixSetup, NotTaken) as problem:
         give_up(ledger, run.id, problem)
+        mending = "Run" if isinstance(problem, NotTaken) else "Grant it and run"
         off = (
             f"{len(naming):,} companies on the platform still name the person, or one erased before, in their "
-            f"reasons, and could not be cleared: {problem} Grant it and run `leadlight sync` or this again, which "
-            f"clears them; or clear {' and '.join(names)} of them by hand."
+            f"reasons, and could not be cleared: {problem} {mending} "
+            f"`leadlight sync` or this again, which clears them; or clear {' and '.join(names)} of them by hand."
         )
         return _Companies(left=naming), off
 
@@ -217,8 +219,7 @@ def _send(run: Run, ledger: Ledger) -> None:
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed:
             raise NotTaken(
-                f"The platform did not clear our properties on {len(failed)} records ({failed[0].error}): "
-                "nothing was erased here, so that you can run it again.",
+                f"The platform did not clear our properties on {len(failed)} records ({failed[0].error}).",
                 failed[0].request_id,
             )
 

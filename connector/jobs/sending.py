@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.errors import BudgetSpent, FixSetup, LeadlightError, MissingScope
+from connector.errors import BudgetSpent, FixSetup, LeadlightError, MissingScope, NotTaken
 from connector.jobs.run import Run
 from connector.mirror.ledger import Ledger
 from connector.platform import Outcome, Write, WrittenObject
@@ -123,7 +123,7 @@ def recover(run: Run) -> None:
             give_up(companies, run_id, error)
 
 
-def give_up(ledger: Ledger, run_id: str, error: FixSetup) -> None:
+def give_up(ledger: Ledger, run_id: str, error: FixSetup | NotTaken) -> None:
     """Settle what a run planned on records that can be neither read nor written any more: what had left failed,
     the rest never happened."""
     tried = ledger.attempted_unsettled(run_id)

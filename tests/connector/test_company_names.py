@@ -15,6 +15,7 @@ from connector.jobs.erase import erase, prepare
 from connector.jobs.orders import JOBS
 from connector.jobs.pull import pull
 from connector.jobs.sync import sync
+from connector.platform import Outcome, Write
 from connector.settings import Holdout
 from tests.connector.rescoring import Portal, hint, portal
 from tests.made_up import write_companies
@@ -258,17 +259,30 @@ def test_a_rollback_undone_without_companies_still_holds_them(account: Portal) -
     account.sync(**CONSENT)
 
 
-def test_an_erasure_goes_on_where_companies_cannot_be_cleared(account: Portal) -> None:
+@pytest.mark.parametrize("why", [WRITING, "did not clear our properties on 1 records"])
+def test_an_erasure_goes_on_where_companies_cannot_be_cleared(
+    account: Portal, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
     account.sync(**CONSENT)
     person = somebody(account)
     [company] = naming(account, person)
-    without(account, WRITING)
-    with account.running("erase", **CONSENT) as run:
+    with account.running("erase", **CONSENT) as run, monkeypatch.context() as changed:
+        if why == WRITING:
+            without(account, WRITING)
+        else:
+            write = run.platform.write
+
+            def refuse(batch: list[Write]) -> list[Outcome]:
+                if batch[0].object == "contact":
+                    return write(batch)
+                return [Outcome(one.record_id, "failed", error="NO", object="company") for one in batch]
+
+            changed.setattr(run.platform, "write", refuse)
         result = erase(run, prepare(run, person))
     without(account)
     assert JOBS["erase"].exit_code(result) == 4
     assert result["companies_left"] == [company]
-    assert WRITING in result["companies_off"]
+    assert why in result["companies_off"]
     assert (result["proof"]["traces"], ours(account, person)) == ([], {})
     assert naming(account, person) == [company]
     with account.running("pull", **CONSENT) as run:

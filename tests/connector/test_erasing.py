@@ -174,7 +174,7 @@ def test_where_the_platform_refuses_nothing_is_removed(
             return [Outcome(write.record_id, "failed", error="NO") for write in batch]
 
         monkeypatch.setattr(run.platform, "write", refuse)
-        with pytest.raises(NotTaken, match="nothing was erased"):
+        with pytest.raises(NotTaken, match="Nothing was erased"):
             erase(run, prepare(run, "a1"))
         assert begun(run.folder) is None, "the next erasure would have to finish this one"
         assert run.mirror.connection.execute("select count(*) from store.contacts").fetchall() == [(41,)]

@@ -202,7 +202,7 @@ def test_an_erasure_that_the_platform_does_not_take_holds_nobody_else_up(
         monkeypatch.setattr(run.platform, "write", refuse)
         result = rescore(run, [hint("erased", person, key="theirs"), hint("changed", lead, key="lead")])
         assert (result["erased"], result["left"], result["changed"]) == (0, ["theirs"], 1)
-        assert any("nothing was erased" in reason for reason in result["reasons"])
+        assert any("Nothing was erased" in reason for reason in result["reasons"])
         # whose erasure comes next has nothing to finish of this one
         assert rescore(run, [hint("erased", other)])["erased"] == 1
         assert rows(run, "select 1 from store.contacts where contact_id = ?", person) == [(1,)]
