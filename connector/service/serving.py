@@ -50,11 +50,12 @@ class Service:
         # what is written for a command that was handed over is for the owner alone
         os.umask(0o077)
         self.settings = settings
-        self._socket = _listening(host, port)
+        # who has the state is told before who has the port: most likely that is the same service
+        self.state = State(settings)
         try:
-            self.state = State(settings)
+            self._socket = _listening(host, port)
         except BaseException:
-            self._socket.close()
+            self.state.close()
             raise
         here = f"[{host}]" if ":" in host else host
         self.url = f"http://{_reachable(here)}:{self._socket.getsockname()[1]}"
