@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 #: Giving everything up, and the process its end, come on top: ten seconds are the promise.
 STOP_SECONDS, REQUESTS_SECONDS = 6.0, 2
 _START_SECONDS = 60.0
+#: Seconds in which requests that were broken off are logged, and the last looks end.
+_LAST_SECONDS = 0.5
 #: Seconds for which one thread may keep the interpreter from the others. Python gives 5 ms, several times a
 #: request: what a webhook would wait while a sync computes.
 SWITCH_SECONDS = 0.001
@@ -172,11 +174,18 @@ class Service:
         if self._intake is not None:
             self._intake.close()
         self.watch.close()
+        if self.state.looking:
+            await asyncio.sleep(_LAST_SECONDS)
+        # nothing ends a thread, and Python would wait for it
+        looking = self.state.looking
         if not done:
             log.warning("what is under way is handed back: it goes on when the service starts again")
-            if self._thread is None:
-                # everything acknowledged and everything written is on disk; only waiting would be left
-                os._exit(0)
+        if looking:
+            log.warning("a look that takes long is broken off: ask again when the service is back")
+        if self._thread is None and (looking or not done):
+            # everything acknowledged and everything written is on disk; only waiting would be left
+            os._exit(0)
+        if not done:
             return
         if self._inbox is not None:
             self._inbox.close()
