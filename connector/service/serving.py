@@ -21,6 +21,7 @@ from connector.jobs import erase
 from connector.pages.login import Login
 from connector.registry import receiver
 from connector.service.app import application
+from connector.service.connections import Connection
 from connector.service.handed import Handed
 from connector.service.office import ServiceOffice
 from connector.service.orders import RESUMING, Order
@@ -263,7 +264,7 @@ def _config(app: object) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=REQUESTS_SECONDS,
         limit_concurrency=1_000,
-        h11_max_incomplete_event_size=65_536,
+        http=Connection,
         # who a request comes from is told by its connection: a header can say anything
         proxy_headers=False,
     )
