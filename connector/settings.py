@@ -2,7 +2,7 @@
 
 Every key stands in `leadlight.toml` in lower case and in the environment as `LEADLIGHT_<KEY>`. Secrets come
 from the environment or, as `<key>_file` / `LEADLIGHT_<KEY>_FILE`, from a file that holds nothing else; they are
-hidden in every repr.
+hidden in every repr. What is blank is absent.
 """
 
 import os
@@ -10,11 +10,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from connector.cron import Cron
@@ -136,10 +145,18 @@ class Mail(BaseModel):
         return self
 
 
+def _unless_blank(secret: SecretStr | None) -> SecretStr | None:
+    return secret if secret is not None and secret.get_secret_value().strip() else None
+
+
+#: Anybody can sign with an empty key, and that is what a variable of a compose file comes to when nobody set it.
+Secret = Annotated[SecretStr | None, AfterValidator(_unless_blank)]
+
+
 class Settings(BaseSettings):
     """What the user chose. Raises BadSetting (through `load`) naming the key that is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix="LEADLIGHT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="LEADLIGHT_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     platform: PlatformName | None = None
     state_dir: Path = Path(".leadlight")
@@ -147,10 +164,10 @@ class Settings(BaseSettings):
     #: mapping.toml of the files platform; its [goal] is used where leadlight.toml has none.
     mapping: Path | None = None
 
-    hubspot_token: SecretStr | None = None
+    hubspot_token: Secret = None
     hubspot_base_url: str = "https://api.hubapi.com"
     #: Signs HubSpot's webhooks. While a new one is being rolled out: both, separated by spaces, commas or lines.
-    hubspot_client_secret: SecretStr | None = None
+    hubspot_client_secret: Secret = None
     #: Signature versions that are accepted. v1 and v2 hold no time and can be replayed: only where named.
     hubspot_signatures: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v3",), min_length=1)
     hubspot_api_version: str = "2026-09"
@@ -160,13 +177,13 @@ class Settings(BaseSettings):
     #: The org's My Domain host, https://….my.salesforce.com.
     salesforce_base_url: str | None = None
     salesforce_client_id: str | None = None
-    salesforce_client_secret: SecretStr | None = None
+    salesforce_client_secret: Secret = None
     salesforce_api_version: str = Field(default="v68.0", pattern=r"^v(5[3-9]|[6-9][0-9])\.0$")
     salesforce_username: str | None = None
     salesforce_audience: str | None = None
-    salesforce_private_key: SecretStr | None = None
-    salesforce_webhook_secret: SecretStr | None = None
-    salesforce_hmac_secret: SecretStr | None = None
+    salesforce_private_key: Secret = None
+    salesforce_webhook_secret: Secret = None
+    salesforce_hmac_secret: Secret = None
 
     #: Share of the platform's call limits that is left to the customer's other integrations.
     spare_calls: float = Field(default=0.1, ge=0.0, le=0.9)
@@ -225,8 +242,8 @@ class Settings(BaseSettings):
     #: Mail. Absent, and without `alerts_webhook_url`: alerts are only logged.
     alerts: Mail = Mail()
     #: A Slack-style incoming webhook: who knows the address can post.
-    alerts_webhook_url: SecretStr | None = None
-    alerts_smtp_password: SecretStr | None = None
+    alerts_webhook_url: Secret = None
+    alerts_smtp_password: Secret = None
 
     @field_validator("hubspot_base_url", "salesforce_base_url", "salesforce_audience")
     @classmethod
@@ -288,7 +305,7 @@ def _with_secret_files(given: dict[str, Any]) -> dict[str, Any]:
         variable = f"LEADLIGHT_{name.upper()}"
         path = os.environ.get(f"{variable}_FILE") or given.pop(f"{name}_file", None)
         given.pop(f"{name}_file", None)
-        if path and variable not in os.environ:
+        if path and not os.environ.get(variable):
             given[name] = _read_secret(str(path), f"{variable}_FILE")
     return given
 

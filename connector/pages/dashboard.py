@@ -6,13 +6,12 @@ contacts, runs and plans by id, never by address.
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -22,6 +21,7 @@ from connector.jobs import history
 from connector.jobs.explain import explain
 from connector.jobs.report import report
 from connector.jobs.run import Run
+from connector.pages.forms import sent
 from connector.pages.guard import Guard, login_page, set_session
 from connector.pages.login import COOKIE, Login
 from connector.pages.office import Busy, Kind, Office, Order
@@ -99,10 +99,10 @@ class Dashboard:
         """A contact by id or address; the address comes by POST, so that no URL and no log holds it."""
         if request.method == "GET":
             return self._page(request, "contact.html", told=None)
-        form = await request.form()
+        form = await sent(request)
         if (refused := self._refused(request, form)) is not None:
             return refused
-        asked = str(form.get("contact", "")).strip()
+        asked = form.get("contact", "").strip()
         return await run_in_threadpool(self._explained, request, asked)
 
     def contact(self, request: Request) -> Response:
@@ -118,10 +118,10 @@ class Dashboard:
 
     async def order(self, request: Request) -> Response:
         """Start a job; then look at its progress."""
-        form = await request.form()
+        form = await sent(request)
         if (refused := self._refused(request, form)) is not None:
             return refused
-        kind, subject = str(form.get("kind", "")), str(form.get("subject", "")) or None
+        kind, subject = form.get("kind", ""), form.get("subject") or None
         if kind not in _KINDS or (subject is None) != (kind in ("sync", "dry-run")):
             return self._trouble(request, "There is no such order.", 400)
         try:
@@ -134,8 +134,8 @@ class Dashboard:
         """The login token for a session."""
         if request.method == "GET":
             return RedirectResponse("/", 303)
-        form = await request.form()
-        if not await run_in_threadpool(self._login.is_token, str(form.get("token", ""))):
+        form = await sent(request)
+        if not await run_in_threadpool(self._login.is_token, form.get("token", "")):
             return login_page(wrong=True)
         answer = RedirectResponse("/", 303)
         set_session(answer.headers, self._login.open_session(), request)
@@ -143,7 +143,7 @@ class Dashboard:
 
     async def log_out(self, request: Request) -> Response:
         """Forget the session."""
-        if (refused := self._refused(request, await request.form())) is not None:
+        if (refused := self._refused(request, await sent(request))) is not None:
             return refused
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(COOKIE)
@@ -198,8 +198,8 @@ class Dashboard:
         }
         return HTMLResponse(render(template, **given), status)
 
-    def _refused(self, request: Request, form: FormData) -> Response | None:
+    def _refused(self, request: Request, form: Mapping[str, str]) -> Response | None:
         session = request.scope["state"]["session"]
-        if self._login.is_form_key(session, str(form.get("form_key", ""))):
+        if self._login.is_form_key(session, form.get("form_key", "")):
             return None
         return self._trouble(request, "This form is out of date: go back, load the page again, and repeat.", 403)

@@ -8,6 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connector.service.logs import given_id, redacted, request_id
+from connector.service.metrics import SOURCES
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +16,11 @@ HEADER = b"x-request-id"
 #: Asked every few seconds by machines: logged at debug unless it breaks ("not ready" is an answer). So are
 #: webhooks that are taken, of which there may be thousands a second (they are counted).
 _OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
-#: Also where the address was typed wrong: what stands behind Salesforce's name is most likely the secret.
-_SECRET = re.compile(r"(salesforce/+)[^/].*", re.IGNORECASE | re.DOTALL)
+#: Also where the address was typed wrong: what stands behind Salesforce's name, or behind /webhooks/ and is none,
+#: is most likely the secret.
+_SECRET = re.compile(
+    rf"(webhooks?/+(?:(?:{'|'.join(SOURCES)})(?:/+|\Z))?+|salesforce/+)[^/].*", re.IGNORECASE | re.DOTALL
+)
 _LONGEST_PATH = 200
 #: Who asked did not wait for the answer, or we are stopping; a proxy's word, no answer is sent.
 _GONE = 499
@@ -75,5 +79,5 @@ def _level(path: str, status: int) -> int:
 
 
 def safe_path(path: str) -> str:
-    """The path for a log: without Salesforce's secret and e-mail addresses, at most 200 characters."""
+    """The path for a log: without what may be a secret, and e-mail addresses; at most 200 characters."""
     return redacted(_SECRET.sub(r"\1***", path[:_LONGEST_PATH]))

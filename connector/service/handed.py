@@ -8,6 +8,7 @@ import hmac
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -76,7 +77,7 @@ class Handed:
         """Progress until the end. Nobody listening does not end the job."""
         lines = _Lines()
         ticket.listen(lines.progress)
-        ticket.ended.add_done_callback(lambda done: lines.put({"ended": done.result().to_json()}))
+        ticket.ended.add_done_callback(lines.end)
         for note in notes:
             yield {"note": note}
         other = self._worker.at_work
@@ -93,7 +94,7 @@ class Handed:
         for note in notes:
             yield {"note": note}
         task = asyncio.create_task(run_in_threadpool(self._looked, command, params, who, lines.progress))
-        task.add_done_callback(lambda done: lines.put({"ended": done.result().to_json()}))
+        task.add_done_callback(lines.end)
         async for line in lines:
             yield line
 
@@ -124,6 +125,11 @@ class _Lines:
         if now - self._told >= 0.1 or done == total:
             self._told = now
             self.put({"progress": [stage, done, total]})
+
+    def end(self, done: "asyncio.Future[Ended] | Future[Ended]") -> None:
+        """Nobody hears of what was broken off because we stop."""
+        if not done.cancelled():
+            self.put({"ended": done.result().to_json()})
 
     def put(self, line: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, line)

@@ -5,6 +5,7 @@ query strings, the secret in the path of Salesforce's webhooks, tokens. Of an ex
 type and its place are told, never its message.
 """
 
+import asyncio
 import json
 import logging
 import random
@@ -80,6 +81,7 @@ def configure(level: str = "INFO", *, stream: TextIO | None = None, as_json: boo
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines(as_json=not stream.isatty() if as_json is None else as_json))
+    handler.addFilter(_not_broken_off)
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -94,6 +96,12 @@ def configure(level: str = "INFO", *, stream: TextIO | None = None, as_json: boo
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     threading.excepthook = _thread_ended
+
+
+def _not_broken_off(record: logging.LogRecord) -> bool:
+    """uvicorn tells of a request that it broke off because we stop as of an error; its own line says enough."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (record.name == "uvicorn.error" and isinstance(error, asyncio.CancelledError))
 
 
 def _thread_ended(given: threading.ExceptHookArgs) -> None:

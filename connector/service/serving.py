@@ -21,6 +21,7 @@ from connector.jobs import erase
 from connector.pages.login import Login
 from connector.registry import receiver
 from connector.service.app import application
+from connector.service.connections import Connection
 from connector.service.handed import Handed
 from connector.service.office import ServiceOffice
 from connector.service.orders import RESUMING, Order
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 #: Giving everything up, and the process its end, come on top: ten seconds are the promise.
 STOP_SECONDS, REQUESTS_SECONDS = 6.0, 2
 _START_SECONDS = 60.0
+#: Seconds in which requests that were broken off are logged, and the last looks end.
+_LAST_SECONDS = 0.5
 #: Seconds for which one thread may keep the interpreter from the others. Python gives 5 ms, several times a
 #: request: what a webhook would wait while a sync computes.
 SWITCH_SECONDS = 0.001
@@ -50,11 +53,12 @@ class Service:
         # what is written for a command that was handed over is for the owner alone
         os.umask(0o077)
         self.settings = settings
-        self._socket = _listening(host, port)
+        # who has the state is told before who has the port: most likely that is the same service
+        self.state = State(settings)
         try:
-            self.state = State(settings)
+            self._socket = _listening(host, port)
         except BaseException:
-            self._socket.close()
+            self.state.close()
             raise
         here = f"[{host}]" if ":" in host else host
         self.url = f"http://{_reachable(here)}:{self._socket.getsockname()[1]}"
@@ -171,11 +175,18 @@ class Service:
         if self._intake is not None:
             self._intake.close()
         self.watch.close()
+        if self.state.looking:
+            await asyncio.sleep(_LAST_SECONDS)
+        # nothing ends a thread, and Python would wait for it
+        looking = self.state.looking
         if not done:
             log.warning("what is under way is handed back: it goes on when the service starts again")
-            if self._thread is None:
-                # everything acknowledged and everything written is on disk; only waiting would be left
-                os._exit(0)
+        if looking:
+            log.warning("a look that takes long is broken off: ask again when the service is back")
+        if self._thread is None and (looking or not done):
+            # everything acknowledged and everything written is on disk; only waiting would be left
+            os._exit(0)
+        if not done:
             return
         if self._inbox is not None:
             self._inbox.close()
@@ -253,7 +264,7 @@ def _config(app: object) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=REQUESTS_SECONDS,
         limit_concurrency=1_000,
-        h11_max_incomplete_event_size=65_536,
+        http=Connection,
         # who a request comes from is told by its connection: a header can say anything
         proxy_headers=False,
     )

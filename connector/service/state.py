@@ -23,6 +23,7 @@ class State:
         self.settings = settings
         #: Models that rescoring has read, for the next of its runs.
         self.models: dict[str, Any] = {}
+        self._looks: set[object] = set()
         self.platform: Platform = connect(settings)
         try:
             self.account: Account = self.platform.account()
@@ -40,7 +41,7 @@ class State:
     @contextmanager
     def stored(self, command: str, *, as_of: datetime | None = None, progress: Progress = silent) -> Iterator[Run]:
         """A look, from any thread, on what is committed: nothing is recorded and nothing called."""
-        with self.mirror.reading() as mirror:
+        with self._look() as mirror:
             yield stored_run(self.settings, self.account.platform, mirror, command, as_of=as_of, progress=progress)
 
     @contextmanager
@@ -48,7 +49,22 @@ class State:
         self, command: str, *, as_of: datetime | None = None, progress: Progress = silent, who: str | None = None
     ) -> Iterator[Run]:
         """The same with a line in `runs` of its own."""
-        with self.mirror.reading() as mirror:
+        with self._look() as mirror:
             platform = offline(self.settings, self.account.platform, mirror)
             with run_on(platform, mirror, self.settings, command, as_of=as_of, progress=progress, who=who) as run:
                 yield run
+
+    @property
+    def looking(self) -> bool:
+        """Whether a look is under way."""
+        return bool(self._looks)
+
+    @contextmanager
+    def _look(self) -> Iterator[Mirror]:
+        look = object()
+        self._looks.add(look)
+        try:
+            with self.mirror.reading() as mirror:
+                yield mirror
+        finally:
+            self._looks.discard(look)

@@ -44,7 +44,12 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        outcome, answer = await self._handle(scope, receive)
+        try:
+            outcome, answer = await self._handle(scope, receive)
+        except Exception:
+            # answered by 500 and logged further out
+            self._observe("error", time.perf_counter() - began)
+            raise
         for message in answer:
             await send(message)
         self._observe(outcome, time.perf_counter() - began)
@@ -82,8 +87,9 @@ class Webhooks:
             return "bad_shape", _answer(400, b"not of the documented shape")
         try:
             await self._intake.put(self._receiver.name, body, received_at)
-        except (Overloaded, sqlite3.Error):
-            return "overloaded", _answer(503, b"try again", headers=[(b"retry-after", b"10")])
+        except (Overloaded, sqlite3.Error) as trouble:
+            outcome = "overloaded" if isinstance(trouble, Overloaded) else "error"
+            return outcome, _answer(503, b"try again", headers=[(b"retry-after", b"10")])
         return "accepted", self._accepted
 
 

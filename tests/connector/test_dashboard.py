@@ -10,10 +10,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from connector.errors import BadSetting
+from connector.pages import forms
 from connector.pages.dashboard import Dashboard, dashboard
 from connector.pages.login import COOKIE, FILE, Login, new_token
 from connector.pages.office import Busy, Order, Work
 from tests.connector.asgi import Answer, ask
+from tests.connector.doors import knock
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 AWAY = {"client": "203.0.113.9", "host": "leadlight.example"}
@@ -102,6 +104,29 @@ def test_the_token_opens_and_is_kept_as_a_hash_alone(app: Starlette, office: Not
     # another token ends no session, but the old token is void
     new_token(tmp_path)
     assert ask(app, "POST", "/login", form={"token": token}, **AWAY).status == 401
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "status"),
+    [
+        (FORM, [b"token=", b"a" * 9_000, *[b"a" * 9_000] * 1_000], 413),
+        (f"{FORM}; charset=utf-8", [b"a=b&" * 3_000], 413),
+        ("multipart/form-data; boundary=b", [b'--b\r\ncontent-disposition: form-data; name="token"\r\n\r\n'], 415),
+        ("text/plain", [b"token=x"], 415),
+        (FORM, [b"token=", b"x"], 408),
+    ],
+)
+def test_what_no_form_sends_is_not_read_to_its_end(
+    app: Starlette, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, parts: list[bytes], status: int
+) -> None:
+    new_token(tmp_path)
+    monkeypatch.setattr(forms, "SLOWEST", 0.3)
+    answer = knock(app, "POST", "/login", {"content-type": kind}, parts, pause=0.2 if status == 408 else 0.0)
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert "set-cookie" not in answer.headers
 
 
 def test_an_order_needs_the_form_key_of_its_session(app: Starlette, office: Noted) -> None:

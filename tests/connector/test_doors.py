@@ -373,6 +373,10 @@ def test_while_nothing_can_be_kept_the_platform_is_asked_to_come_back(
     assert inside.bodies() == [body]
     inside.intake.close()
     assert posted(inside, body, hubspot_headers(body)) == 503
+    monkeypatch.setattr(inside.intake, "put", None)
+    with pytest.raises(TypeError):
+        posted(inside, body, hubspot_headers(body))
+    assert inside.seen == ["error", "error", "error", "accepted", "overloaded", "error"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

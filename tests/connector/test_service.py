@@ -102,13 +102,24 @@ def test_a_sync_is_handed_over_and_other_commands_are_answered(service: Service)
     assert code == 0
 
 
-def test_a_second_service_is_refused_and_told_who_is_there(service: Service) -> None:
+@pytest.mark.parametrize("same", [False, True])
+def test_a_second_service_is_refused_and_told_who_is_there(service: Service, same: bool) -> None:
+    port = str(service.port if same else 0)
     process = start(
-        ["serve", "--port", "0", "--json"], environment(service.account, service.folder), service.folder
+        ["serve", "--port", port, "--json"], environment(service.account, service.folder), service.folder
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert f"process {service.process.pid} (serve" in err
+
+
+def test_a_port_that_another_program_has_is_told_and_the_state_given_up(service: Service, tmp_path: Path) -> None:
+    around = environment(service.account, service.folder) | {"LEADLIGHT_STATE_DIR": str(tmp_path)}
+    for _ in range(2):
+        process = start(["serve", "--port", str(service.port), "--json"], around, service.folder)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert f"--port {service.port} cannot be listened on" in " ".join(err.split())
 
 
 def test_health_and_metrics(service: Service) -> None:

@@ -1,6 +1,8 @@
 """`leadlight serve` stopped, killed and late, from outside: what was begun or acknowledged is finished, once."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +14,8 @@ import duckdb
 import pytest
 import requests
 
-from tests.connector.portal import Portal, leadlight, portal, start, wait_for
+from tests.connector.commands import workplace
+from tests.connector.portal import Portal, clean_environment, leadlight, portal, start, wait_for
 from tests.connector.served import (
     Service,
     begun,
@@ -159,6 +162,51 @@ def test_a_sync_that_is_stopped_in_the_middle_is_finished_by_the_next_service(
         code, result, err = leadlight(["sync", "--json"], environment(account, tmp_path), tmp_path)
         assert code == 0, err
         assert result["pushed"]["changed"] == 0
+
+
+#: The service, in which every look takes a minute.
+SLOW = """
+import pathlib, sys, time
+from connector.service import logs, serving, state
+from connector.settings import load
+
+def stored(*given, **named):
+    pathlib.Path("looking").touch()
+    time.sleep(60)
+
+state.stored_run = stored
+logs.configure()
+serving.Service(load(), port=int(sys.argv[1])).run()
+"""
+
+
+@pytest.mark.parametrize("who", ["a command", "a page"])
+def test_nobody_s_look_keeps_the_service_from_its_end(account: Portal, tmp_path: Path, who: str) -> None:
+    folder, port = workplace(tmp_path, account=account), free_port()
+    given, here = environment(account, folder), str(Path(__file__).resolve().parents[2])
+    around = clean_environment({"PYTHONPATH": here, **given})
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", SLOW, str(port)], cwd=folder, env=around, stderr=log)
+    service = Service(account, folder, port, process)
+    try:
+        wait_for(service.ready, "the service")
+        if who == "a page":
+            page = f"import requests; requests.get('{service.url}')"
+            asking = subprocess.Popen([sys.executable, "-c", page], stderr=subprocess.PIPE, text=True)
+        else:
+            asking = start(["report", "--json"], given, folder)
+        wait_for((folder / "looking").exists, "the look to be under way")
+        before = time.monotonic()
+        assert service.kill(signal.SIGTERM) == 0
+        assert time.monotonic() - before < 10
+    finally:
+        process.kill()
+    asking.communicate(timeout=30)
+    service.log += (folder / "log").read_text().splitlines()
+    broken_off = [one["path"] for one in service.events("request") if one["status"] == 499]
+    assert broken_off == ["/" if who == "a page" else "/handed"]
+    assert len(service.events("a look that takes long is broken off: ask again when the service is back")) == 1
+    assert [one for one in service.log if "CancelledError" in one] == []
 
 
 class Load:

@@ -1,9 +1,12 @@
+import hmac
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from connector.errors import BadSetting
-from connector.registry import connect
+from connector.errors import BadSetting, Unverified
+from connector.platform import Account, Received
+from connector.registry import connect, receiver
 from connector.settings import load
 
 TOKEN = "pat-na1-0123-secret"
@@ -45,6 +48,57 @@ def test_a_secret_comes_from_a_file_and_never_shows(tmp_path: Path, monkeypatch:
     assert settings.hubspot_token is not None
     assert settings.hubspot_token.get_secret_value() == TOKEN
     assert TOKEN not in repr(settings)
+
+
+SECRETS = (
+    "hubspot_token",
+    "hubspot_client_secret",
+    "salesforce_client_secret",
+    "salesforce_private_key",
+    "salesforce_webhook_secret",
+    "salesforce_hmac_secret",
+    "alerts_webhook_url",
+    "alerts_smtp_password",
+)
+
+
+@pytest.mark.parametrize("how", ["unset in a compose file", "blank", "an empty file", "in the settings file"])
+def test_a_blank_secret_is_absent(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").write_text(" \n", encoding="utf-8")
+    for name in SECRETS:
+        if how == "an empty file":
+            monkeypatch.setenv(f"LEADLIGHT_{name.upper()}_FILE", str(tmp_path / "empty"))
+        elif how != "in the settings file":
+            monkeypatch.setenv(f"LEADLIGHT_{name.upper()}", " \n" if how == "blank" else "")
+    settings = load(write("".join(f'{name} = ""\n' for name in SECRETS)) if "settings" in how else None)
+    assert {name: getattr(settings, name) for name in SECRETS} == dict.fromkeys(SECRETS)
+    assert receiver(settings, Account("hubspot", "1")) is None
+    assert receiver(settings, Account("salesforce", "00D5A0000000001UAA")) is None
+    with pytest.raises(BadSetting, match="HubSpot needs a token"):
+        connect(settings.model_copy(update={"platform": "hubspot"}))
+
+
+def test_a_variable_that_is_empty_hides_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    monkeypatch.setenv("LEADLIGHT_HUBSPOT_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("LEADLIGHT_HUBSPOT_TOKEN", "")
+    monkeypatch.setenv("LEADLIGHT_PREFIX", "")
+    settings = load(write('prefix = "fromfile"'))
+    assert settings.hubspot_token is not None
+    assert (settings.hubspot_token.get_secret_value(), settings.prefix) == (TOKEN, "fromfile")
+
+
+def test_one_secret_of_salesforce_opens_one_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLIGHT_SALESFORCE_WEBHOOK_SECRET", "in-the-path")
+    monkeypatch.setenv("LEADLIGHT_SALESFORCE_HMAC_SECRET", "")
+    found = receiver(load(), Account("salesforce", "00D5A0000000001UAA"))
+    assert found is not None
+    now, body = datetime.now(UTC), b'{"at": "2026-11-29T00:00:00Z", "records": []}'
+    stamp = str(int(now.timestamp()))
+    code = hmac.digest(b"", stamp.encode() + b"." + body, "sha256").hex()
+    signed = {"x-leadlight-signature": f"sha256={code}", "x-leadlight-timestamp": stamp}
+    with pytest.raises(Unverified):
+        found.verify(Received("POST", "/webhooks/salesforce", signed, body, now.replace(tzinfo=None)))
 
 
 def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,11 @@ def test_what_breaks_is_a_500_without_its_words(written: Written) -> None:
         f"/webhook/SalesForce/{SECRET}/",
         f"/x/salesforce/{SECRET}\n{SECRET}",
         f"/webhooks/salesforce/{SECRET}?{SECRET}",
+        f"/webhooks/{SECRET}",
+        f"//Webhook//{SECRET}/",
+        f"/webhooks/hubspot/{SECRET}",
+        f"/webhooks/salesforce{SECRET}",
+        f"/webhooks/salesforce-{SECRET}/x",
     ],
 )
 def test_the_secret_in_the_path_is_never_logged(written: Written, path: str) -> None:
@@ -237,6 +242,14 @@ def test_the_secret_in_the_path_is_never_logged(written: Written, path: str) -> 
     asked(path)
     assert written.lines[-1]["event"] == "request"
     assert SECRET not in written.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhooks", "/webhooks/", "/webhooks/hubspot", "/webhooks/hubspot/", "/webhooks/salesforce"]
+)
+def test_the_doors_of_webhooks_are_logged_by_name(path: str) -> None:
+    assert safe_path(path) == path
+    assert safe_path(f"{path}/x".replace("//", "/")).endswith("/***")
 
 
 def test_a_path_may_hold_addresses_and_be_long() -> None:
