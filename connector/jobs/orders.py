@@ -6,6 +6,7 @@ default.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -415,6 +416,18 @@ def subject_of(command: str, params: Params) -> str | None:
     """What a job's run is about: a run, a plan."""
     name = JOBS[command].subject if command in JOBS else None
     return None if name is None else params.get(name)
+
+
+def as_given(command: str, params: Params) -> str:
+    """What a person types for a job; of an erasure not whom."""
+    words = ["leadlight", command]
+    subject = subject_of(command, params)
+    words += [] if subject is None else [subject]
+    for name, value in params.items():
+        if name in (JOBS[command].subject, *_PERSON) or value is None or value is False:
+            continue
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def carry_out(run: Run, command: str, params: Params, ask: Ask = agreed) -> Ended:

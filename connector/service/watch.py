@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from connector.errors import FixSetup, LeadlightError
 from connector.inbox import connect, figures
 from connector.jobs.ended import Ended
+from connector.jobs.orders import as_given
 from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
@@ -126,6 +127,21 @@ class Watch:
             kind: Kind = "refused" if outcome.status == "refused" else "failed"
             told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
             self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
+
+    def given_up(self, order: Order) -> None:
+        """The process ended too often while this was under way: it is not begun again."""
+        tries = order.attempt - 1
+        log.error("given up", extra={"command": order.command, "attempts": tries})
+        self._alerts.send(
+            "failed",
+            f"{order.command} (given up)",
+            [
+                f"{order.command} was under way when the service's process ended unexpectedly (out of memory, "
+                f"killed, or a crash), after {tries} tries in all. It is not taken up again by itself.",
+                f"When that is mended, give it again: {as_given(order.command, order.params)}",
+            ],
+            trouble=f"{order.command} given up",
+        )
 
     def late(self, due: datetime) -> None:
         """A scheduled run was missed, and is made up for now."""

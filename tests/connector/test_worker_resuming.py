@@ -1,0 +1,92 @@
+"""What the next service takes up: how often."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from connector.jobs.ended import Ended
+from connector.service.orders import JOURNAL, TRIES, Order
+from connector.service.worker import Worker
+from tests.connector.portal import wait_for
+from tests.connector.workers import Job, Watched
+
+Begun = Callable[[], tuple[Worker, Watched]]
+
+
+def endless(run: Any, _params: Any) -> Ended:
+    while True:
+        time.sleep(0.01)
+        run.pause()
+
+
+def journal(folder: Path) -> dict[str, Any]:
+    [kept] = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+    return dict(kept)
+
+
+def at_work(worker: Worker, watched: Watched) -> None:
+    wait_for(lambda: ("began", "sync") in watched.told, "the sync")
+    assert worker.at_work is not None
+
+
+def killed(worker: Worker, folder: Path) -> None:
+    """End it, and leave what a process leaves that is killed in the middle."""
+    left = (folder / JOURNAL).read_text(encoding="utf-8")
+    worker.stop()
+    assert worker.join(10)
+    (folder / JOURNAL).write_text(left, encoding="utf-8")
+
+
+def test_what_ends_the_process_each_time_is_given_up_in_the_end(
+    begun: Begun, jobs: dict[str, Job], tmp_path: Path
+) -> None:
+    jobs["sync"] = endless
+    worker, watched = begun()
+    worker.order(Order("sync"))
+    for attempt in range(1, TRIES + 1):
+        at_work(worker, watched)
+        assert journal(tmp_path)["attempt"] == attempt
+        killed(worker, tmp_path)
+        worker, watched = begun()
+    wait_for(lambda: ("given up", ("sync", TRIES + 1)) in watched.told, "it to be given up")
+    assert not (tmp_path / JOURNAL).exists()
+    time.sleep(0.2)
+    assert ("began", "sync") not in watched.told
+
+
+def test_what_was_stopped_as_the_service_was_told_to_goes_on_however_often(
+    begun: Begun, jobs: dict[str, Job], tmp_path: Path
+) -> None:
+    jobs["sync"] = endless
+    worker, watched = begun()
+    worker.order(Order("sync"))
+    for _ in range(TRIES + 1):
+        at_work(worker, watched)
+        worker.stop()
+        assert worker.join(10)
+        assert (journal(tmp_path)["attempt"], journal(tmp_path)["under_way"]) == (1, False)
+        worker, watched = begun()
+    at_work(worker, watched)
+
+
+def test_a_job_that_does_not_come_to_its_end_in_time_is_no_failed_attempt(
+    begun: Begun, jobs: dict[str, Job], tmp_path: Path
+) -> None:
+    until = [False]
+
+    def sync(_run: Any, _params: Any) -> Ended:
+        wait_for(lambda: until[0], "the end")
+        return Ended({})
+
+    jobs["sync"] = sync
+    worker, watched = begun()
+    worker.order(Order("sync"))
+    at_work(worker, watched)
+    assert journal(tmp_path)["under_way"] is True
+    worker.stop()
+    # the process would end here, with the job still under way
+    assert not worker.join(0.1)
+    assert (journal(tmp_path)["attempt"], journal(tmp_path)["under_way"]) == (1, False)
+    until[0] = True
