@@ -22,8 +22,9 @@ JOURNAL = "order.json"
 #: What may be taken up again by itself. An erasure has a journal of its own, which holds whom.
 RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
 
-#: Who orders what nobody ordered just now: the schedule, and a start that finds an erasure half done. What they
-#: order is tried again after trouble, and told of by alerts: nobody is there to see it fail.
+#: Who orders what nobody ordered just now: the schedule, and a start that takes up what a former service left
+#: undone, whoever ordered that. What they order is tried again after trouble, and told of by alerts: nobody is
+#: there to see it fail.
 SCHEDULE, RESUMING = "schedule", "resumed"
 BY_ITSELF = frozenset({SCHEDULE, RESUMING})
 
@@ -107,11 +108,11 @@ class Journal:
     def left(self, given_up: Callable[[Order], None]) -> list[Order]:
         """What a former service did not bring to its end, but for what was tried too often: that is told.
 
-        Of what was under way in a process that nobody had told to end, one more attempt counts: it may be what
-        ended the process, and would again at each start.
+        Nobody waits for it any more. Of what was under way in a process that nobody had told to end, one more
+        attempt counts: it may be what ended the process, and would again at each start.
         """
         found = [
-            replace(one, attempt=one.attempt + (1 if one.under_way else 0), under_way=False)
+            replace(one, who=RESUMING, attempt=one.attempt + (1 if one.under_way else 0), under_way=False)
             for one in self._read()
         ]
         going_on = [one for one in found if one.attempt <= TRIES]

@@ -1,4 +1,4 @@
-"""What the next service takes up: how often."""
+"""What the next service takes up: whose that is, and how often."""
 
 import json
 import time
@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from connector.errors import PlatformDown
 from connector.jobs.ended import Ended
-from connector.service.orders import JOURNAL, TRIES, Order
+from connector.service import worker as module
+from connector.service.orders import JOURNAL, RESUMING, SCHEDULE, TRIES, Order
 from connector.service.worker import Worker
 from tests.connector.portal import wait_for
 from tests.connector.workers import Job, Watched
@@ -90,3 +94,29 @@ def test_a_job_that_does_not_come_to_its_end_in_time_is_no_failed_attempt(
     assert not worker.join(0.1)
     assert (journal(tmp_path)["attempt"], journal(tmp_path)["under_way"]) == (1, False)
     until[0] = True
+
+
+@pytest.mark.parametrize("who", ["anna", SCHEDULE])
+def test_what_is_taken_up_is_nobody_s_any_more_and_tried_again_after_trouble(
+    who: str, begun: Begun, jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MINUTES_BETWEEN", 0.002)
+    jobs["sync"] = endless
+    worker, watched = begun()
+    worker.order(Order("sync", {"max_changes": 7}, who))
+    at_work(worker, watched)
+    worker.stop()
+    assert worker.join(10)
+    tries = []
+
+    def sync(run: Any, params: Any) -> Ended:
+        tries.append((run.who, params, journal(tmp_path)["attempt"]))
+        if len(tries) == 1:
+            raise PlatformDown("away")
+        return Ended({})
+
+    jobs["sync"] = sync
+    begun()
+    wait_for(lambda: len(tries) == 2, "the second try")
+    assert tries == [(RESUMING, {"max_changes": 7}, 1), (RESUMING, {"max_changes": 7}, 2)]
+    wait_for(lambda: not (tmp_path / JOURNAL).exists(), "the journal to be empty")
