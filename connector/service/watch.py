@@ -12,13 +12,14 @@ from starlette.types import ASGIApp
 
 from connector.errors import FixSetup, LeadlightError
 from connector.inbox import connect, figures
+from connector.jobs import erase
 from connector.jobs.ended import Ended
 from connector.jobs.orders import as_given
 from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
-from connector.service.orders import BY_ITSELF, Order
+from connector.service.orders import BY_ITSELF, Order, tried_again
 from connector.service.schedule import patience
 from connector.service.state import State
 
@@ -108,7 +109,6 @@ class Watch:
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
         self._at_work.close()
-        dry = _named(order) == "dry-run"
         status: str = "stopped" if outcome.kind == "Stopped" else outcome.status
         status = "partly" if outcome.exit_code == 4 else status
         self.metrics.ended(_named(order), status, time.monotonic() - self._began)
@@ -117,16 +117,40 @@ class Watch:
         if outcome.status == "done":
             log.info("ended", extra=told | _pushed(outcome))
         else:
-            log.warning("ended", extra=told | {"why": outcome.message})
-        if order.command != "sync" or dry:
+            # the words of an erasure that failed may name a record, and that is the person
+            told["why"] = outcome.kind if order.command == "erase" else outcome.message
+            log.warning("ended", extra=told)
+        if outcome.kind == "Stopped" or _named(order) == "dry-run":
             return
-        if outcome.status == "done":
+        if order.command == "erase":
+            self._erasure_ended(order, outcome)
+        elif outcome.status != "done" and order.who in BY_ITSELF:
+            kind: Kind = "refused" if outcome.status == "refused" else "failed"
+            told_of = about_run(order.command, _run_of(outcome), kind, outcome.result)
+            self._alerts.send(kind, *told_of, trouble=f"{order.command} {kind}")
+        elif outcome.status == "done" and order.command == "sync":
             self._last_success = self.now()
             self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
-        elif outcome.kind != "Stopped" and order.who in BY_ITSELF:
-            kind: Kind = "refused" if outcome.status == "refused" else "failed"
-            told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
-            self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
+
+    def _erasure_ended(self, order: Order, outcome: Ended) -> None:
+        """Told where nobody saw it fail, or where somebody did and the person now stands half erased."""
+        half = (self._state.folder / erase.JOURNAL).exists()
+        if outcome.exit_code == 0 or not (half or order.who in BY_ITSELF):
+            return
+        again = tried_again(order, outcome)
+        if outcome.status == "done":
+            happened = "something of the person is left; its JSON tells where."
+        else:
+            happened = f"it failed ({outcome.kind})."
+        if again:
+            then = "It is tried again in some minutes."
+        elif half:
+            then = "It goes on when the service starts again, or when it is given again (leadlight erase)."
+        else:
+            then = "It is not tried again by itself: give it again (leadlight erase)."
+        about = " ".join(filter(None, ("erase", _run_of(outcome))))
+        trouble = "erase failed" if again else "erase given up"
+        self._alerts.send("failed", "erase", [f"{about}: {happened}", then], trouble=trouble)
 
     def given_up(self, order: Order) -> None:
         """The process ended too often while this was under way: it is not begun again."""

@@ -1,5 +1,6 @@
-"""What a person is told of orders that nobody waits for."""
+"""What a person is told of orders that nobody waits for: failures, erasures."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,9 +8,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from connector.errors import BudgetSpent, LeadlightError, PlatformDown, Refused, Stopped
+from connector.jobs import erase
+from connector.jobs.ended import Ended, ended_by
 from connector.service.orders import RESUMING, TRIES, Order
 from connector.service.watch import Watch
 from connector.settings import Serve, Settings
+
+PERSON = {"contact": "30151", "email": "jane@x.example"}
 
 
 class Told:
@@ -30,10 +36,61 @@ class Told:
     def _send(self, kind: str, subject: str, lines: Any = (), **_: Any) -> None:
         self.sent.append((kind, subject, list(lines)))
 
+    def fails(self, order: Order, error: LeadlightError) -> None:
+        self.watch.began(order)
+        self.watch.ended(order, ended_by(error))
+
 
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     return Told(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("attempt", [1, TRIES])
+def test_an_erasure_that_fails_where_nobody_waits_is_told_and_not_whose_it_is(
+    told: Told, attempt: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told.fails(Order("erase", PERSON, RESUMING, attempt), PlatformDown("30151 (jane@x.example) was not cleared"))
+    [(kind, subject, lines)] = told.sent
+    assert (kind, subject) == ("failed", "erase")
+    assert ("tried again in some minutes" in lines[1]) == (attempt < TRIES)
+    everything = " ".join([*lines, *(str(vars(record)) for record in caplog.records)])
+    assert "30151" not in everything
+    assert "jane" not in everything
+    assert "PlatformDown" in everything
+
+
+def test_an_erasure_by_hand_is_told_of_where_the_person_stands_half_erased(told: Told, tmp_path: Path) -> None:
+    by_hand = Order("erase", PERSON, "anna")
+    told.fails(by_hand, PlatformDown("away"))
+    assert told.sent == []
+    (tmp_path / erase.JOURNAL).write_text("{}", encoding="utf-8")
+    told.fails(by_hand, Stopped("The service is stopping."))
+    assert told.sent == []
+    told.fails(by_hand, PlatformDown("away"))
+    assert [kind for kind, *_ in told.sent] == ["failed"]
+
+
+def test_an_erasure_that_leaves_something_is_told_where_nobody_waits(told: Told) -> None:
+    for order in (Order("erase", PERSON, "anna"), Order("erase", PERSON, RESUMING)):
+        told.watch.began(order)
+        told.watch.ended(order, Ended({"run_id": "r1"}, exit_code=4))
+    [(kind, _, lines)] = told.sent
+    assert kind == "failed"
+    assert "erase r1: something of the person is left" in lines[0]
+    told.watch.ended(Order("erase", PERSON, RESUMING), Ended({"run_id": "r2"}))
+    assert len(told.sent) == 1
+
+
+def test_whatever_is_taken_up_and_fails_is_told(told: Told) -> None:
+    told.fails(Order("sync", {}, "anna"), PlatformDown("away"))
+    assert told.sent == []
+    told.fails(Order("sync", {}, RESUMING), PlatformDown("away"))
+    told.fails(Order("rollback", {"run": "r1"}, RESUMING), BudgetSpent("used up"))
+    told.fails(Order("approve", {"plan": "p"}, RESUMING), Refused("no"))
+    assert [kind for kind, *_ in told.sent] == ["failed", "failed", "refused"]
+    assert told.sent[1][2][0].startswith("rollback")
 
 
 def test_what_is_given_up_is_told_with_the_command_to_give(told: Told, caplog: pytest.LogCaptureFixture) -> None:
