@@ -4,7 +4,7 @@
     ├── TryLater            passing trouble: wait and run again              exit 1
     │   ├── BudgetSpent     the platform's call limit; `resume_at` says when
     │   ├── PlatformDown    unavailable after all retries
-    │   └── Stopped         the service was told to stop; it goes on at its next start
+    │   └── Stopped         the service was told to stop; the message says what then
     ├── FixSetup            the user changes something named in the message  exit 2
     │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
     │   ├── BadCredentials  the platform refused the token
@@ -65,7 +65,7 @@ class PlatformDown(TryLater):
 
 
 class Stopped(TryLater):
-    """The service is stopping: what was under way goes on when it starts again."""
+    """The service is stopping: the message says whether what was under way goes on when it starts again."""
 
 
 class FixSetup(LeadlightError):

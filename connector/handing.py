@@ -24,7 +24,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from connector.errors import StateHeld, StateMismatch, TryLater
 from connector.jobs import orders
 from connector.jobs.ended import Ask, Elsewhere, Ended, Params, agreed, interrupted
-from connector.jobs.orders import JOBS, LOOKS
+from connector.jobs.orders import JOBS, LOOKS, as_given, goes_on
 from connector.jobs.run import Run, open_run, operator
 from connector.jobs.stored import Deputy, open_stored
 from connector.progress import Progress, silent
@@ -182,7 +182,7 @@ class _Line:
         with self._posted(body) as answer:
             _accepted(answer.status_code, command)
             try:
-                return self._heard(answer, command).reraise()
+                return self._heard(answer, command, params).reraise()
             except KeyboardInterrupt:
                 if command not in JOBS:
                     raise
@@ -204,18 +204,23 @@ class _Line:
                     allow_redirects=False,
                 )
             except requests.ConnectionError as error:
-                raise self.held if _unreached(error) else TryLater(_cut(body["command"])) from None
+                if _unreached(error):
+                    raise self.held from None
+                raise TryLater(self._cut(body["command"], body["params"])) from None
             except requests.RequestException:
                 raise TryLater(_silent(body["command"])) from None
             with answer:
                 yield answer
 
-    def _heard(self, answer: requests.Response, command: str) -> Ended:
-        waiting = None
+    def _heard(self, answer: requests.Response, command: str, params: Params) -> Ended:
+        waiting, begun = None, False
         for told in _lines(answer, command):
+            if told is None:
+                break
             if "ended" in told:
                 return _read(told["ended"])
             if "progress" in told:
+                begun = True
                 stage, done, total = told["progress"]
                 self.progress(str(stage), int(done), None if total is None else int(total))
             if told.get("waiting") not in (None, waiting):
@@ -223,7 +228,20 @@ class _Line:
                 self.say(f"The service is at work on something else ({waiting}): waiting for it to end.")
             if "note" in told:
                 self.say(str(told["note"]))
-        raise TryLater(_cut(command))
+        raise TryLater(self._cut(command, params, begun=begun or waiting is None))
+
+    def _cut(self, command: str, params: Params, *, begun: bool = True) -> str:
+        if command not in JOBS:
+            return f"The service stopped before it answered `{command}`: run it again."
+        if begun and goes_on(command, params, self.held.folder):
+            return (
+                f"The service stopped before `{command}` ended: it goes on with it at its next start. "
+                "`leadlight runs` tells how far it came."
+            )
+        return (
+            f"The service stopped before `{command}` ended, and does not take it up again: give it again "
+            f"({as_given(command, params)}). `leadlight runs` tells how far it came."
+        )
 
 
 def _unreached(error: requests.ConnectionError) -> bool:
@@ -253,8 +271,8 @@ def _accepted(status: int, command: str) -> None:
     raise TryLater(f"The service could not take `{command}` (status {status}): its log says why.")
 
 
-def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any]]:
-    """JSON objects, one a line; empty lines only say that the service is still there."""
+def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any] | None]:
+    """JSON objects, one a line; empty lines only say that the service is still there. None: it was cut off."""
     parts: list[bytes] = []
     try:
         for chunk in answer.iter_content(chunk_size=None):
@@ -266,7 +284,7 @@ def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any]]:
                     yield _object(line)
             parts.append(rest)
     except requests.exceptions.ChunkedEncodingError:
-        raise TryLater(_cut(command)) from None
+        yield None
     except requests.RequestException:
         raise TryLater(_silent(command)) from None
 
@@ -292,15 +310,6 @@ _OTHER_WORDS = (
     "The service answers in words that this version does not know: restart it after an update. `leadlight runs` "
     "shows how the command ended."
 )
-
-
-def _cut(command: str) -> str:
-    if command not in JOBS:
-        return f"The service stopped before it answered `{command}`: run it again."
-    return (
-        f"The service stopped before `{command}` ended: it goes on with it at its next start. `leadlight runs` "
-        "tells how far it came."
-    )
 
 
 def _silent(command: str) -> str:

@@ -358,6 +358,10 @@ JOBS: Mapping[str, Job] = {
     ),
 }
 
+#: Jobs that a service which ended before them takes up again at its next start. An erasure has a journal of its
+#: own, which holds whom.
+RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
+
 LOOKS: Mapping[str, Look] = {
     "explain": Look(_explain, {**_AS_OF, "contact": str, "days": int}, "explain"),
     "report": Look(_report, {**_AS_OF, "calls": bool, "fairness": bool}, "report"),
@@ -416,6 +420,15 @@ def subject_of(command: str, params: Params) -> str | None:
     """What a job's run is about: a run, a plan."""
     name = JOBS[command].subject if command in JOBS else None
     return None if name is None else params.get(name)
+
+
+def goes_on(command: str, params: Params, folder: Path) -> bool:
+    """Whether a service that ended before this job did takes it up again by itself; `folder`: its state."""
+    from connector.jobs import erase
+
+    if command == "erase":
+        return (folder / erase.JOURNAL).exists()
+    return command in RESUMED and not params.get("dry_run")
 
 
 def as_given(command: str, params: Params) -> str:

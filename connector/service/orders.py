@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from connector.jobs.ended import Ended
+from connector.jobs.orders import RESUMED
 
 log = logging.getLogger(__name__)
 
 #: In the state folder: what a service that was stopped takes up again.
 JOURNAL = "order.json"
-
-#: What may be taken up again by itself. An erasure has a journal of its own, which holds whom.
-RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
 
 #: Who orders what nobody ordered just now: the schedule, and a start that takes up what a former service left
 #: undone, whoever ordered that. What they order is tried again after trouble, and told of by alerts: nobody is

@@ -18,7 +18,7 @@ from functools import partial
 from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater, places
 from connector.inbox import Inbox, Rush
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
-from connector.jobs.orders import as_of, carry_out, subject_of
+from connector.jobs.orders import as_given, as_of, carry_out, goes_on, subject_of
 from connector.jobs.rescore import prepare
 from connector.jobs.run import Run, run_on
 from connector.mirror import Mirror
@@ -278,10 +278,10 @@ class Worker:
 
         def tell(stage: str, done: int, total: int | None) -> None:
             ticket.tell(stage, done, total)
-            self._stop_here()
+            self._stop_here(order)
 
         def pause() -> None:
-            self._stop_here()
+            self._stop_here(order)
             if order.command in LET_IN:
                 self._let_in(beside)
 
@@ -309,9 +309,13 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - how the order ended is not to be lost with it
                 log.error("%s at %s", type(error).__name__, places(error))
 
-    def _stop_here(self) -> None:
-        if self._stopping:
+    def _stop_here(self, order: Order | None = None) -> None:
+        if not self._stopping:
+            return
+        if order is None or goes_on(order.command, order.params, self._state.folder):
             raise Stopped("The service is stopping: it goes on with this when it starts again.")
+        again = as_given(order.command, order.params)
+        raise Stopped(f"The service is stopping, and does not take this up again: give it again ({again}).")
 
     def _try_again(self, order: Order, outcome: Ended) -> None:
         if not tried_again(order, outcome):

@@ -163,6 +163,20 @@ def test_a_stream_that_is_cut_is_told(folder: Path) -> None:
     assert "run it again" in looked[1]["error"]
 
 
+def test_what_the_next_start_does_not_take_up_is_to_be_given_again(folder: Path) -> None:
+    with standing(state(folder)) as service:
+        service.answers = {
+            "push": [{"progress": ["Writing", 1, None]}],
+            "sync": [{"waiting": "pull since 02:15"}],
+        }
+        pushed = run(folder, "push", "--limit", "7")
+        waited = run(folder, "sync")
+    assert pushed[0] == waited[0] == 1
+    assert "give it again (leadlight push --limit 7)" in pushed[1]["error"]
+    assert "give it again (leadlight sync)" in waited[1]["error"]
+    assert "next start" not in pushed[1]["error"] + waited[1]["error"]
+
+
 @pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", {"ended": {"status": "well"}}])
 def test_words_of_another_version_are_told(folder: Path, line: Any) -> None:
     with standing(state(folder)) as service:

@@ -1,4 +1,4 @@
-"""What the next service takes up: whose that is, and how often."""
+"""What the next service takes up: whose that is, how often, and what who gave an order is told of it."""
 
 import json
 import time
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connector.errors import PlatformDown
+from connector.jobs import erase
 from connector.jobs.ended import Ended
 from connector.service import worker as module
 from connector.service.orders import JOURNAL, RESUMING, SCHEDULE, TRIES, Order
@@ -120,3 +121,45 @@ def test_what_is_taken_up_is_nobody_s_any_more_and_tried_again_after_trouble(
     wait_for(lambda: len(tries) == 2, "the second try")
     assert tries == [(RESUMING, {"max_changes": 7}, 1), (RESUMING, {"max_changes": 7}, 2)]
     wait_for(lambda: not (tmp_path / JOURNAL).exists(), "the journal to be empty")
+
+
+def told_of(begun: Begun, jobs: dict[str, Job], command: str, params: dict[str, Any]) -> str:
+    """What who gave the order is told when the service is stopped during it."""
+    jobs[command] = endless
+    worker, _ = begun()
+    ticket = worker.order(Order(command, params, "anna"))
+    wait_for(lambda: worker.at_work is ticket, "the order")
+    worker.stop()
+    assert worker.join(10)
+    return ticket.ended.result(1).message
+
+
+@pytest.mark.parametrize(
+    ("command", "params", "typed"),
+    [
+        ("push", {"limit": 7, "resume": True, "out": None}, "leadlight push --limit 7 --resume"),
+        ("train", {"as_of": "2026-11-22"}, "leadlight train --as-of 2026-11-22"),
+        ("score", {"out": "a b.csv"}, "leadlight score --out 'a b.csv'"),
+        ("install", {"dry_run": False}, "leadlight install"),
+        ("sync", {"dry_run": True}, "leadlight sync --dry-run"),
+        ("rollback", {"run": "r1", "dry_run": True}, "leadlight rollback r1 --dry-run"),
+        ("erase", {"email": "jane@x.example"}, "leadlight erase"),
+    ],
+)
+def test_what_is_not_taken_up_is_to_be_given_again(
+    command: str, params: dict[str, Any], typed: str, begun: Begun, jobs: dict[str, Job], tmp_path: Path
+) -> None:
+    told = told_of(begun, jobs, command, params)
+    assert f"give it again ({typed})" in told
+    assert "goes on" not in told
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_what_is_taken_up_is_said_to_go_on(begun: Begun, jobs: dict[str, Job], tmp_path: Path) -> None:
+    assert "goes on with this" in told_of(begun, jobs, "approve", {"plan": "p"})
+    assert (tmp_path / JOURNAL).exists()
+
+
+def test_an_erasure_that_has_begun_goes_on(begun: Begun, jobs: dict[str, Job], tmp_path: Path) -> None:
+    (tmp_path / erase.JOURNAL).write_text("{}", encoding="utf-8")
+    assert "goes on with this" in told_of(begun, jobs, "erase", {"contact": "7"})
