@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
@@ -40,6 +41,8 @@ class Order:
     attempt: int = 1
     #: Epoch seconds before which it is not tried.
     not_before: float = 0.0
+    #: Epoch seconds at which it was given.
+    given: float = field(default_factory=time.time, compare=False)
     #: In the journal: whether it was being carried out.
     under_way: bool = False
 

@@ -1,6 +1,7 @@
 """What is told of the service's work: log lines, metrics, and alerts to a person when something is wrong."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,8 +20,8 @@ from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
-from connector.service.orders import BY_ITSELF, Order, tried_again
-from connector.service.schedule import patience
+from connector.service.orders import BY_ITSELF, SCHEDULE, Order, tried_again
+from connector.service.schedule import LATE, due_at, patience
 from connector.service.state import State
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Watch:
         self._at_work = ExitStack()
         self._alerts = Alerts(state.settings, state.folder)
         self._started = self.now()
+        self._word = threading.Lock()
+        self._late: datetime | None = None
         found = state.mirror.runs()
         syncs = [run for run in found if run["command"] == "sync" and not _is_dry(run)]
         #: When the last sync began, and when one last ended as it should (aware).
@@ -104,6 +107,7 @@ class Watch:
         self._at_work.enter_context(self.metrics.at_work(_named(order)))
         if order.command == "sync" and not order.params.get("dry_run"):
             self.last_sync = self.now()
+            self._late_if_so(order)
         log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
 
     def ended(self, order: Order, outcome: Ended) -> None:
@@ -167,14 +171,29 @@ class Watch:
             trouble=f"{order.command} given up",
         )
 
+    def _late_if_so(self, order: Order) -> None:
+        if order.who != SCHEDULE or order.attempt > 1:
+            return
+        given = datetime.fromtimestamp(order.given, UTC)
+        due = due_at(self._state.settings.serve.sync, self._zone, given)
+        if due is not None and self.now() - due > LATE:
+            self.late(due)
+
     def late(self, due: datetime) -> None:
-        """A scheduled run was missed, and is made up for now."""
+        """A scheduled run begins later than it was due. Told once of each due time."""
+        with self._word:
+            if due == self._late:
+                return
+            self._late = due
         at = due.astimezone(self._zone)
         log.warning("late", extra={"due": due.isoformat(timespec="minutes")})
         self._alerts.send(
             "late",
             "sync",
-            [f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}); nobody was there. It is made up for now."],
+            [
+                f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}) and is made up for now: nobody was there, "
+                "the machine slept, or another job was at work."
+            ],
         )
 
     def look_after(self, cron: str) -> None:

@@ -1,6 +1,7 @@
-"""What a person is told of orders that nobody waits for: failures, erasures."""
+"""What a person is told of orders that nobody waits for: failures, erasures, runs that begin late."""
 
 import logging
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +12,16 @@ import pytest
 from connector.errors import BudgetSpent, LeadlightError, PlatformDown, Refused, Stopped
 from connector.jobs import erase
 from connector.jobs.ended import Ended, ended_by
-from connector.service.orders import RESUMING, TRIES, Order
+from connector.service.orders import RESUMING, SCHEDULE, TRIES, Order
 from connector.service.watch import Watch
 from connector.settings import Serve, Settings
 
+DUE = datetime(2026, 11, 28, 2, 15, tzinfo=UTC)
 PERSON = {"contact": "30151", "email": "jane@x.example"}
 
 
 class Told:
-    """A watch whose alerts the test has."""
+    """A watch whose clock and whose alerts the test has."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         state = SimpleNamespace(
@@ -32,9 +34,13 @@ class Told:
         self.watch = Watch(state, ZoneInfo("UTC"), receives=False, next_sync=lambda: None)  # type: ignore[arg-type]
         self.sent: list[tuple[str, str, list[str]]] = []
         monkeypatch.setattr(self.watch, "_alerts", SimpleNamespace(send=self._send))
+        self._patch = monkeypatch
 
     def _send(self, kind: str, subject: str, lines: Any = (), **_: Any) -> None:
         self.sent.append((kind, subject, list(lines)))
+
+    def at(self, moment: datetime) -> None:
+        self._patch.setattr(self.watch, "now", lambda: moment)
 
     def fails(self, order: Order, error: LeadlightError) -> None:
         self.watch.began(order)
@@ -100,3 +106,41 @@ def test_what_is_given_up_is_told_with_the_command_to_give(told: Told, caplog: p
     assert f"{TRIES} tries" in lines[0]
     assert "leadlight sync --max-changes 7" in lines[1]
     assert [record.getMessage() for record in caplog.records] == ["given up"]
+
+
+@pytest.mark.parametrize(
+    ("given", "begins", "late"),
+    [
+        (0, 1, False),
+        # the machine slept
+        (45, 45, True),
+        # another job was at work
+        (0, 45, True),
+        # for so long that the next one is due meanwhile
+        (0, 24 * 60 + 5, True),
+    ],
+)
+def test_a_scheduled_run_that_begins_later_than_due_is_late_whatever_the_reason(
+    told: Told, given: int, begins: int, late: bool
+) -> None:
+    told.at(DUE + timedelta(minutes=begins))
+    told.watch.began(Order("sync", given=(DUE + timedelta(minutes=given)).timestamp()))
+    assert [kind for kind, *_ in told.sent] == ["late"] * late
+    if late:
+        assert "2026-11-28 02:15 (UTC)" in told.sent[0][2][0]
+
+
+def test_a_late_run_is_told_of_once_and_neither_its_further_tries_nor_a_person_s(told: Told) -> None:
+    told.at(DUE + timedelta(hours=1))
+    given = told.watch.now().timestamp()
+    told.watch.began(Order("sync", who="anna", given=given))
+    told.watch.began(Order("sync", who=SCHEDULE, attempt=2, given=given))
+    told.watch.began(Order("sync", who=RESUMING, given=given))
+    told.watch.began(Order("pull", given=given))
+    assert told.sent == []
+    told.watch.late(DUE)
+    told.watch.began(Order("sync", given=given))
+    assert len(told.sent) == 1
+    told.at(DUE + timedelta(days=1, hours=1))
+    told.watch.began(Order("sync", given=told.watch.now().timestamp()))
+    assert len(told.sent) == 2
