@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,15 @@ import requests
 from pydantic import SecretStr
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from connector.errors import StateHeld, StateMismatch, TryLater
+from connector.errors import BadSetting, LeadlightError, StateHeld, StateMismatch, TryLater
 from connector.jobs import orders
 from connector.jobs.ended import Ask, Elsewhere, Ended, Params, agreed, interrupted
 from connector.jobs.orders import JOBS, LOOKS, as_given, goes_on
 from connector.jobs.run import Run, open_run, operator
-from connector.jobs.stored import Deputy, open_stored
+from connector.jobs.stored import Deputy, account_of, open_stored
+from connector.owner_lock import OwnerLock
 from connector.progress import Progress, silent
+from connector.registry import connect
 from connector.settings import Settings
 from connector.transport import is_loopback
 
@@ -86,16 +88,14 @@ _OF_SERVICES = frozenset(
 
 
 def settings_fingerprint(settings: Settings) -> str:
-    """Equal for equal settings, wherever they were read; of secrets only whether they are set. What only a service
-    looks at is left out: nobody sets it for a command."""
-    given = {name: _plain(value) for name, value in settings if name not in _OF_SERVICES}
+    """Equal for equal settings, wherever they were read. Secrets, and what only a service looks at, are left out:
+    who hands a command over need not have them."""
+    given = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in settings
+        if name not in _OF_SERVICES and value is not None and not isinstance(value, SecretStr)
+    }
     return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return "set"
-    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def perform(
@@ -121,6 +121,10 @@ def perform(
             run = stack.enter_context(_opened(settings, command, params, orders.as_of(params), progress))
         except StateHeld as held:
             return _handed(settings, held, command, params, progress, ask, say)
+        except BadSetting:
+            if (held_by := _held_meanwhile(settings, command)) is None or service_of(held_by) is None:
+                raise
+            return _handed(settings, held_by, command, params, progress, ask, say)
         return (
             orders.carry_out(run, command, params, ask) if command in JOBS else orders.look(run, command, params)
         )
@@ -133,6 +137,26 @@ def _opened(
         return open_stored(settings, LOOKS[command].command, as_of=as_of, progress=progress)
     subject = orders.subject_of(command, params)
     return open_run(settings, command, as_of=as_of, progress=progress, subject=subject)
+
+
+def _held_meanwhile(settings: Settings, command: str) -> StateHeld | None:
+    """Who has the account's state, where what it takes to connect is not here: a service has that, and a person
+    who hands a command to it need not. Where the folder holds several accounts nobody can say whose it is."""
+    try:
+        connect(settings).close()
+    except BadSetting:
+        with suppress(LeadlightError, OSError):
+            return _holder(settings, command)
+    return None
+
+
+def _holder(settings: Settings, command: str) -> StateHeld | None:
+    account = account_of(settings)
+    try:
+        OwnerLock(settings.state_dir / f"{account.platform}-{account.id}", command).release()
+    except StateHeld as held:
+        return held
+    return None
 
 
 def deputy(settings: Settings, say: Say = lambda _: None) -> Deputy:
