@@ -5,7 +5,7 @@
     │   ├── BudgetSpent     the platform's call limit; `resume_at` says when
     │   ├── PlatformDown    unavailable after all retries
     │   ├── NotTaken        the platform did not take what was to be written on single records
-    │   └── Stopped         the service was told to stop; it goes on at its next start
+    │   └── Stopped         the service was told to stop; the message says what then
     ├── FixSetup            the user changes something named in the message  exit 2
     │   ├── BadSetting      a key in leadlight.toml, the environment, a mapping
     │   ├── BadCredentials  the platform refused the token
@@ -75,7 +75,7 @@ class NotTaken(TryLater):
 
 
 class Stopped(TryLater):
-    """The service is stopping: what was under way goes on when it starts again."""
+    """The service is stopping: the message says whether what was under way goes on when it starts again."""
 
 
 class FixSetup(LeadlightError):

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,15 @@ import requests
 from pydantic import SecretStr
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from connector.errors import StateHeld, StateMismatch, TryLater
+from connector.errors import BadSetting, LeadlightError, StateHeld, StateMismatch, TryLater
 from connector.jobs import orders
 from connector.jobs.ended import Ask, Elsewhere, Ended, Params, agreed, interrupted
-from connector.jobs.orders import JOBS, LOOKS
+from connector.jobs.orders import JOBS, LOOKS, as_given, goes_on
 from connector.jobs.run import Run, open_run, operator
-from connector.jobs.stored import Deputy, open_stored
+from connector.jobs.stored import Deputy, account_of, open_stored
+from connector.owner_lock import OwnerLock
 from connector.progress import Progress, silent
+from connector.registry import connect
 from connector.settings import Settings
 from connector.transport import is_loopback
 
@@ -86,16 +88,14 @@ _OF_SERVICES = frozenset(
 
 
 def settings_fingerprint(settings: Settings) -> str:
-    """Equal for equal settings, wherever they were read; of secrets only whether they are set. What only a service
-    looks at is left out: nobody sets it for a command."""
-    given = {name: _plain(value) for name, value in settings if name not in _OF_SERVICES}
+    """Equal for equal settings, wherever they were read. Secrets, and what only a service looks at, are left out:
+    who hands a command over need not have them."""
+    given = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in settings
+        if name not in _OF_SERVICES and value is not None and not isinstance(value, SecretStr)
+    }
     return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return "set"
-    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def perform(
@@ -121,6 +121,10 @@ def perform(
             run = stack.enter_context(_opened(settings, command, params, orders.as_of(params), progress))
         except StateHeld as held:
             return _handed(settings, held, command, params, progress, ask, say)
+        except BadSetting:
+            if (held_by := _held_meanwhile(settings, command)) is None or service_of(held_by) is None:
+                raise
+            return _handed(settings, held_by, command, params, progress, ask, say)
         return (
             orders.carry_out(run, command, params, ask) if command in JOBS else orders.look(run, command, params)
         )
@@ -133,6 +137,26 @@ def _opened(
         return open_stored(settings, LOOKS[command].command, as_of=as_of, progress=progress)
     subject = orders.subject_of(command, params)
     return open_run(settings, command, as_of=as_of, progress=progress, subject=subject)
+
+
+def _held_meanwhile(settings: Settings, command: str) -> StateHeld | None:
+    """Who has the account's state, where what it takes to connect is not here: a service has that, and a person
+    who hands a command to it need not. Where the folder holds several accounts nobody can say whose it is."""
+    try:
+        connect(settings).close()
+    except BadSetting:
+        with suppress(LeadlightError, OSError):
+            return _holder(settings, command)
+    return None
+
+
+def _holder(settings: Settings, command: str) -> StateHeld | None:
+    account = account_of(settings)
+    try:
+        OwnerLock(settings.state_dir / f"{account.platform}-{account.id}", command).release()
+    except StateHeld as held:
+        return held
+    return None
 
 
 def deputy(settings: Settings, say: Say = lambda _: None) -> Deputy:
@@ -182,7 +206,7 @@ class _Line:
         with self._posted(body) as answer:
             _accepted(answer.status_code, command)
             try:
-                return self._heard(answer, command).reraise()
+                return self._heard(answer, command, params).reraise()
             except KeyboardInterrupt:
                 if command not in JOBS:
                     raise
@@ -204,18 +228,23 @@ class _Line:
                     allow_redirects=False,
                 )
             except requests.ConnectionError as error:
-                raise self.held if _unreached(error) else TryLater(_cut(body["command"])) from None
+                if _unreached(error):
+                    raise self.held from None
+                raise TryLater(self._cut(body["command"], body["params"])) from None
             except requests.RequestException:
                 raise TryLater(_silent(body["command"])) from None
             with answer:
                 yield answer
 
-    def _heard(self, answer: requests.Response, command: str) -> Ended:
-        waiting = None
+    def _heard(self, answer: requests.Response, command: str, params: Params) -> Ended:
+        waiting, begun = None, False
         for told in _lines(answer, command):
+            if told is None:
+                break
             if "ended" in told:
                 return _read(told["ended"])
             if "progress" in told:
+                begun = True
                 stage, done, total = told["progress"]
                 self.progress(str(stage), int(done), None if total is None else int(total))
             if told.get("waiting") not in (None, waiting):
@@ -223,7 +252,20 @@ class _Line:
                 self.say(f"The service is at work on something else ({waiting}): waiting for it to end.")
             if "note" in told:
                 self.say(str(told["note"]))
-        raise TryLater(_cut(command))
+        raise TryLater(self._cut(command, params, begun=begun or waiting is None))
+
+    def _cut(self, command: str, params: Params, *, begun: bool = True) -> str:
+        if command not in JOBS:
+            return f"The service stopped before it answered `{command}`: run it again."
+        if begun and goes_on(command, params, self.held.folder):
+            return (
+                f"The service stopped before `{command}` ended: it goes on with it at its next start. "
+                "`leadlight runs` tells how far it came."
+            )
+        return (
+            f"The service stopped before `{command}` ended, and does not take it up again: give it again "
+            f"({as_given(command, params)}). `leadlight runs` tells how far it came."
+        )
 
 
 def _unreached(error: requests.ConnectionError) -> bool:
@@ -253,8 +295,8 @@ def _accepted(status: int, command: str) -> None:
     raise TryLater(f"The service could not take `{command}` (status {status}): its log says why.")
 
 
-def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any]]:
-    """JSON objects, one a line; empty lines only say that the service is still there."""
+def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any] | None]:
+    """JSON objects, one a line; empty lines only say that the service is still there. None: it was cut off."""
     parts: list[bytes] = []
     try:
         for chunk in answer.iter_content(chunk_size=None):
@@ -266,7 +308,7 @@ def _lines(answer: requests.Response, command: str) -> Iterator[dict[str, Any]]:
                     yield _object(line)
             parts.append(rest)
     except requests.exceptions.ChunkedEncodingError:
-        raise TryLater(_cut(command)) from None
+        yield None
     except requests.RequestException:
         raise TryLater(_silent(command)) from None
 
@@ -292,15 +334,6 @@ _OTHER_WORDS = (
     "The service answers in words that this version does not know: restart it after an update. `leadlight runs` "
     "shows how the command ended."
 )
-
-
-def _cut(command: str) -> str:
-    if command not in JOBS:
-        return f"The service stopped before it answered `{command}`: run it again."
-    return (
-        f"The service stopped before `{command}` ended: it goes on with it at its next start. `leadlight runs` "
-        "tells how far it came."
-    )
 
 
 def _silent(command: str) -> str:

@@ -259,12 +259,6 @@ class Settings(BaseSettings):
 
     _known_zone = field_validator("timezone")(_zone)
 
-    @model_validator(mode="after")
-    def _mail_can_log_in(self) -> Self:
-        if self.alerts.smtp_user is not None and self.alerts_smtp_password is None:
-            raise ValueError("alerts.smtp_user needs a password: set LEADLIGHT_ALERTS_SMTP_PASSWORD_FILE")
-        return self
-
     @property
     def shadowed(self) -> bool:
         """Whether what is written goes to the shadow set of properties."""

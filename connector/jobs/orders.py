@@ -6,6 +6,7 @@ default.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -357,6 +358,10 @@ JOBS: Mapping[str, Job] = {
     ),
 }
 
+#: Jobs that a service which ended before them takes up again at its next start. An erasure has a journal of its
+#: own, which holds whom.
+RESUMED = frozenset({"sync", "pull", "rollback", "approve", "uninstall"})
+
 LOOKS: Mapping[str, Look] = {
     "explain": Look(_explain, {**_AS_OF, "contact": str, "days": int}, "explain"),
     "report": Look(_report, {**_AS_OF, "calls": bool, "fairness": bool}, "report"),
@@ -415,6 +420,27 @@ def subject_of(command: str, params: Params) -> str | None:
     """What a job's run is about: a run, a plan."""
     name = JOBS[command].subject if command in JOBS else None
     return None if name is None else params.get(name)
+
+
+def goes_on(command: str, params: Params, folder: Path) -> bool:
+    """Whether a service that ended before this job did takes it up again by itself; `folder`: its state."""
+    from connector.jobs import erase
+
+    if command == "erase":
+        return (folder / erase.JOURNAL).exists()
+    return command in RESUMED and not params.get("dry_run")
+
+
+def as_given(command: str, params: Params) -> str:
+    """What a person types for a job; of an erasure not whom."""
+    words = ["leadlight", command]
+    subject = subject_of(command, params)
+    words += [] if subject is None else [subject]
+    for name, value in params.items():
+        if name in (JOBS[command].subject, *_PERSON) or value is None or value is False:
+            continue
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def carry_out(run: Run, command: str, params: Params, ask: Ask = agreed) -> Ended:

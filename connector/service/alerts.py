@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
+from connector.errors import BadSetting
 from connector.service.logs import redacted
 from connector.settings import Settings
 from connector.transport import is_loopback
@@ -81,7 +82,10 @@ class Message:
 
 
 class Alerts:
-    """Sends as the settings say, and logs in any case. `folder` is the account's state folder."""
+    """Sends as the settings say, and logs in any case. `folder` is the account's state folder.
+
+    Raises BadSetting for a mail account without its password.
+    """
 
     def __init__(
         self,
@@ -237,6 +241,9 @@ class _Memory:
 
 def _channels(settings: Settings) -> dict[str, Callable[[Message], None]]:
     found: dict[str, Callable[[Message], None]] = {}
+    # asked for here: a command beside the service sends nothing, and need not have it
+    if settings.alerts.smtp_user is not None and settings.alerts_smtp_password is None:
+        raise BadSetting("alerts.smtp_user needs a password: set LEADLIGHT_ALERTS_SMTP_PASSWORD_FILE.")
     if settings.alerts.smtp_host is not None:
         found["mail"] = lambda message: _mail(settings, message)
     if settings.alerts_webhook_url is not None:

@@ -19,6 +19,8 @@ from connector.settings import Settings
 
 #: Minutes between two looks at whether a run is overdue.
 CHECK_MINUTES = 5
+#: How much after its due time a run may begin that is not late: what another job may take before it.
+LATE = timedelta(minutes=10)
 #: How far ahead a schedule is looked through for its longest pause: both daylight-saving changes are within.
 _YEAR = timedelta(days=370)
 #: Due times looked through at most: two weeks of a schedule that comes every minute.
@@ -108,6 +110,11 @@ def missed(cron: str, zone: ZoneInfo, last_started: datetime | None, now: dateti
         if (latest := _latest(schedule, since, now)) is not None or since == last_started:
             return latest
     return None
+
+
+def due_at(cron: str, zone: ZoneInfo, at: datetime) -> datetime | None:
+    """The due time (UTC) that a run which the schedule asks for at `at` is for: the last one up to then."""
+    return missed(cron, zone, _aware(at) - _YEAR, at)
 
 
 def patience(cron: str, zone: ZoneInfo, hours: float, now: datetime) -> float:

@@ -1,6 +1,7 @@
 """What is told of the service's work: log lines, metrics, and alerts to a person when something is wrong."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,13 +13,15 @@ from starlette.types import ASGIApp
 
 from connector.errors import FixSetup, LeadlightError
 from connector.inbox import connect, figures
+from connector.jobs import erase
 from connector.jobs.ended import Ended
+from connector.jobs.orders import as_given
 from connector.platform import Hint
 from connector.service.access import Logged
 from connector.service.alerts import Alerts, Kind, about_run, overdue
 from connector.service.metrics import Metrics
-from connector.service.orders import BY_ITSELF, Order
-from connector.service.schedule import patience
+from connector.service.orders import BY_ITSELF, SCHEDULE, Order, tried_again
+from connector.service.schedule import LATE, due_at, patience
 from connector.service.state import State
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ class Watch:
         self._at_work = ExitStack()
         self._alerts = Alerts(state.settings, state.folder)
         self._started = self.now()
+        self._word = threading.Lock()
+        self._late: datetime | None = None
         found = state.mirror.runs()
         syncs = [run for run in found if run["command"] == "sync" and not _is_dry(run)]
         #: When the last sync began, and when one last ended as it should (aware).
@@ -109,12 +114,12 @@ class Watch:
         self._at_work.enter_context(self.metrics.at_work(_named(order)))
         if order.command == "sync" and not order.params.get("dry_run"):
             self.last_sync = self.now()
+            self._late_if_so(order)
         log.info("begun", extra={"command": order.command, "who": order.who, "attempt": order.attempt})
 
     def ended(self, order: Order, outcome: Ended) -> None:
         """An order has ended."""
         self._at_work.close()
-        dry = _named(order) == "dry-run"
         status: str = "stopped" if outcome.kind == "Stopped" else outcome.status
         status = "partly" if outcome.exit_code == 4 else status
         self.metrics.ended(_named(order), status, time.monotonic() - self._began)
@@ -123,25 +128,79 @@ class Watch:
         if outcome.status == "done":
             log.info("ended", extra=told | _pushed(outcome))
         else:
-            log.warning("ended", extra=told | {"why": outcome.message})
-        if order.command != "sync" or dry:
+            # the words of an erasure that failed may name a record, and that is the person
+            told["why"] = outcome.kind if order.command == "erase" else outcome.message
+            log.warning("ended", extra=told)
+        if outcome.kind == "Stopped" or _named(order) == "dry-run":
             return
-        if outcome.status == "done":
+        if order.command == "erase":
+            self._erasure_ended(order, outcome)
+        elif outcome.status != "done" and order.who in BY_ITSELF:
+            kind: Kind = "refused" if outcome.status == "refused" else "failed"
+            told_of = about_run(order.command, _run_of(outcome), kind, outcome.result)
+            self._alerts.send(kind, *told_of, trouble=f"{order.command} {kind}")
+        elif outcome.status == "done" and order.command == "sync":
             self._last_success = self.now()
             self._alerts.send("recovered", *about_run("sync", _run_of(outcome), "done", outcome.result))
-        elif outcome.kind != "Stopped" and order.who in BY_ITSELF:
-            kind: Kind = "refused" if outcome.status == "refused" else "failed"
-            told_of = about_run("sync", _run_of(outcome), kind, outcome.result)
-            self._alerts.send(kind, *told_of, trouble=f"sync {kind}")
+
+    def _erasure_ended(self, order: Order, outcome: Ended) -> None:
+        """Told where nobody saw it fail, or where somebody did and the person now stands half erased."""
+        half = (self._state.folder / erase.JOURNAL).exists()
+        if outcome.exit_code == 0 or not (half or order.who in BY_ITSELF):
+            return
+        again = tried_again(order, outcome)
+        if outcome.status == "done":
+            happened = "something of the person is left; its JSON tells where."
+        else:
+            happened = f"it failed ({outcome.kind})."
+        if again:
+            then = "It is tried again in some minutes."
+        elif half:
+            then = "It goes on when the service starts again, or when it is given again (leadlight erase)."
+        else:
+            then = "It is not tried again by itself: give it again (leadlight erase)."
+        about = " ".join(filter(None, ("erase", _run_of(outcome))))
+        trouble = "erase failed" if again else "erase given up"
+        self._alerts.send("failed", "erase", [f"{about}: {happened}", then], trouble=trouble)
+
+    def given_up(self, order: Order) -> None:
+        """The process ended too often while this was under way: it is not begun again."""
+        tries = order.attempt - 1
+        log.error("given up", extra={"command": order.command, "attempts": tries})
+        self._alerts.send(
+            "failed",
+            f"{order.command} (given up)",
+            [
+                f"{order.command} was under way when the service's process ended unexpectedly (out of memory, "
+                f"killed, or a crash), after {tries} tries in all. It is not taken up again by itself.",
+                f"When that is mended, give it again: {as_given(order.command, order.params)}",
+            ],
+            trouble=f"{order.command} given up",
+        )
+
+    def _late_if_so(self, order: Order) -> None:
+        if order.who != SCHEDULE or order.attempt > 1:
+            return
+        given = datetime.fromtimestamp(order.given, UTC)
+        due = due_at(self._state.settings.serve.sync, self._zone, given)
+        if due is not None and self.now() - due > LATE:
+            self.late(due)
 
     def late(self, due: datetime) -> None:
-        """A scheduled run was missed, and is made up for now."""
+        """A scheduled run begins later than it was due. Told once of each due time."""
+        with self._word:
+            if due == self._late:
+                return
+            self._late = due
         at = due.astimezone(self._zone)
         log.warning("late", extra={"due": due.isoformat(timespec="minutes")})
         self._alerts.send(
             "late",
             "sync",
-            [f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}); nobody was there. It is made up for now."],
+            [
+                f"It was due at {at:%Y-%m-%d %H:%M} ({self._zone.key}) and is made up for now: nobody was there, "
+                "the machine slept, or another job was at work."
+            ],
         )
 
     def look_after(self, cron: str) -> None:

@@ -18,11 +18,11 @@ from functools import partial
 from connector.errors import BudgetSpent, FixSetup, LeadlightError, Stopped, TryLater, places
 from connector.inbox import Inbox, Rush
 from connector.jobs.ended import UNEXPECTED, Ended, ended_by
-from connector.jobs.orders import as_of, carry_out, subject_of
+from connector.jobs.orders import as_given, as_of, carry_out, goes_on, subject_of
 from connector.jobs.rescore import prepare
 from connector.jobs.run import Run, run_on
 from connector.platform import Hint
-from connector.service.orders import BY_ITSELF, Journal, Order, Ticket, now
+from connector.service.orders import Journal, Order, Ticket, now, tried_again
 from connector.service.rescoring import Beside, Rescoring
 from connector.service.state import State
 from connector.service.watch import Watch
@@ -41,8 +41,8 @@ FIRST_REST, LONGEST_REST = 2.0, 300.0
 READING = 0.5
 #: Turns in a row that failed, from which on the service says that it is not ready.
 FAILING = 3
-#: How often a scheduled order is tried, and minutes between: what the platform's own trouble must not end.
-TRIES, MINUTES_BETWEEN = 5, 15
+#: Minutes between two tries of an order that no person gave.
+MINUTES_BETWEEN = 15
 
 
 class Worker:
@@ -72,9 +72,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin, with what a former service left undone."""
-        for order in self._journal.left():
-            log.info("%s goes on, which the service was stopped at", order.command)
-            self._later.append(order)
+        self._later += self._journal.left(self._watch.given_up)
         self._thread.start()
 
     def order(self, order: Order) -> Ticket:
@@ -158,6 +156,7 @@ class Worker:
         with self._wake:
             self._stopping = True
             self._wake.notify()
+        self._journal.stopping()
 
     def join(self, seconds: float) -> bool:
         """Wait for the end; whether it came."""
@@ -249,7 +248,7 @@ class Worker:
         outcome = ended_by(TryLater("It could not be begun: the service's log says why."))
         try:
             self._end_rescoring()
-            self._journal.keep([order, *self._later])
+            self._journal.keep([replace(order, under_way=True), *self._later])
             self._watch.began(order)
             outcome = self._do(ticket)
         finally:
@@ -278,10 +277,10 @@ class Worker:
 
         def tell(stage: str, done: int, total: int | None) -> None:
             ticket.tell(stage, done, total)
-            self._stop_here()
+            self._stop_here(order)
 
         def pause() -> None:
-            self._stop_here()
+            self._stop_here(order)
             if order.command in LET_IN:
                 self._let_in(beside)
 
@@ -309,18 +308,16 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - how the order ended is not to be lost with it
                 log.error("%s at %s", type(error).__name__, places(error))
 
-    def _stop_here(self) -> None:
-        if self._stopping:
+    def _stop_here(self, order: Order | None = None) -> None:
+        if not self._stopping:
+            return
+        if order is None or goes_on(order.command, order.params, self._state.folder):
             raise Stopped("The service is stopping: it goes on with this when it starts again.")
+        again = as_given(order.command, order.params)
+        raise Stopped(f"The service is stopping, and does not take this up again: give it again ({again}).")
 
     def _try_again(self, order: Order, outcome: Ended) -> None:
-        """What no person ordered is tried again after passing trouble; who ordered by hand decides himself."""
-        if (
-            outcome.status != "failed"
-            or outcome.exit_code != 1
-            or order.who not in BY_ITSELF
-            or order.attempt >= TRIES
-        ):
+        if not tried_again(order, outcome):
             return
         at = now() + timedelta(minutes=MINUTES_BETWEEN)
         if outcome.result.get("resume_at"):

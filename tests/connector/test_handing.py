@@ -163,6 +163,20 @@ def test_a_stream_that_is_cut_is_told(folder: Path) -> None:
     assert "run it again" in looked[1]["error"]
 
 
+def test_what_the_next_start_does_not_take_up_is_to_be_given_again(folder: Path) -> None:
+    with standing(state(folder)) as service:
+        service.answers = {
+            "push": [{"progress": ["Writing", 1, None]}],
+            "sync": [{"waiting": "pull since 02:15"}],
+        }
+        pushed = run(folder, "push", "--limit", "7")
+        waited = run(folder, "sync")
+    assert pushed[0] == waited[0] == 1
+    assert "give it again (leadlight push --limit 7)" in pushed[1]["error"]
+    assert "give it again (leadlight sync)" in waited[1]["error"]
+    assert "next start" not in pushed[1]["error"] + waited[1]["error"]
+
+
 @pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", {"ended": {"status": "well"}}])
 def test_words_of_another_version_are_told(folder: Path, line: Any) -> None:
     with standing(state(folder)) as service:
@@ -224,6 +238,27 @@ def test_nobody_at_the_address_is_the_same(folder: Path) -> None:
         lock.release()
     assert (code, result["kind"]) == (2, "StateMismatch")
     assert "in use by process" in result["error"]
+
+
+@pytest.mark.parametrize("arguments", [("sync",), ("evaluate",), ("rollback", "r1", "--yes")])
+def test_a_command_needs_no_token_where_a_service_has_the_one_account(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
+    (folder / "leadlight.toml").write_text('platform = "hubspot"\nstate_dir = "state"\n', encoding="utf-8")
+    code, result, _ = run(folder, *arguments)
+    assert (code, result["kind"]) == (2, "BadSetting")
+    with standing(folder / "state" / "hubspot-1") as service:
+        service.answers[arguments[0]] = [ended({}, status="refused", message="No.", kind="Refused", exit_code=3)]
+        assert run(folder, *arguments)[0] == 3
+        with_token = settings(folder).model_copy(update={"hubspot_token": SecretStr("t")})
+        assert service.taken[0]["settings"] == settings_fingerprint(with_token)
+        (folder / "state" / "hubspot-2").mkdir()
+        code, result, _ = run(folder, *arguments)
+        assert (code, result["kind"]) == (2, "BadSetting")
+        (folder / "state" / "hubspot-2").rmdir()
+    code, result, _ = run(folder, *arguments)
+    assert (code, result["kind"]) == (2, "BadSetting")
+    assert "HubSpot needs a token" in result["error"]
 
 
 def test_a_command_that_only_looks_is_answered(folder: Path) -> None:
@@ -324,7 +359,7 @@ def test_the_settings_print_holds_no_secret_and_no_folder_that_it_was_read_in(fo
     assert print_ != settings_fingerprint(here.model_copy(update={"max_changes": 5}))
     one = here.model_copy(update={"hubspot_token": SecretStr("a")})
     other = here.model_copy(update={"hubspot_token": SecretStr("b")})
-    assert settings_fingerprint(one) == settings_fingerprint(other) != print_
+    assert settings_fingerprint(one) == settings_fingerprint(other) == print_
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -34,6 +34,9 @@ class Watched:
     def ended(self, order: Order, outcome: Ended) -> None:
         self.told.append(("ended", (order.command, outcome.status, outcome.kind)))
 
+    def given_up(self, order: Order) -> None:
+        self.told.append(("given up", (order.command, order.attempt)))
+
     def rescored(self, hints: Sequence[Hint], result: Any) -> None:
         self.told.append(("rescored", sorted(hint.object_id for hint in hints)))
 

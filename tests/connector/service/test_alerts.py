@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from connector.errors import BadSetting
 from connector.service.alerts import FILE, Alerts, about_run, overdue
 from connector.settings import Mail, Settings
 from tests.connector.service.smtp_server import certificate, mail_server
@@ -251,6 +252,11 @@ def test_a_password_goes_out_encrypted(
         alerts.close(10)
     assert server.logins == [("me", "right")]
     assert server.encrypted == [True]
+
+
+def test_a_mail_account_without_its_password_is_named(make: Make) -> None:
+    with pytest.raises(BadSetting, match="LEADLIGHT_ALERTS_SMTP_PASSWORD_FILE"):
+        make(by_mail(25, smtp_user="me"))
 
 
 @pytest.mark.parametrize("trouble", ["untrusted", "not offered", "password"])
