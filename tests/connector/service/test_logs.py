@@ -1,5 +1,6 @@
 """Logs are one object a line and hold neither personal data nor secrets, whoever wrote into them."""
 
+import asyncio
 import io
 import json
 import logging
@@ -220,6 +221,15 @@ def test_what_breaks_is_a_500_without_its_words(written: Written) -> None:
         asked("/pages/broken")
     assert (written.lines[-1]["status"], written.lines[-1]["level"]) == (500, "error")
     assert "Anna" not in written.text
+
+
+def test_a_request_that_is_broken_off_at_the_end_is_no_error(written: Written) -> None:
+    uvicorn = logging.getLogger("uvicorn.error")
+    uvicorn.error("Exception in ASGI application\n", exc_info=asyncio.CancelledError())
+    assert written.lines == []
+    uvicorn.error("Exception in ASGI application\n", exc_info=ValueError())
+    log.error("no request", exc_info=asyncio.CancelledError())
+    assert [line["error"] for line in written.lines] == ["ValueError", "CancelledError"]
 
 
 @pytest.mark.parametrize(
