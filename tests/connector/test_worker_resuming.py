@@ -1,6 +1,7 @@
 """What the next service takes up: whose that is, how often, and what who gave an order is told of it."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +80,10 @@ def test_what_was_stopped_as_the_service_was_told_to_goes_on_however_often(
 def test_a_job_that_does_not_come_to_its_end_in_time_is_no_failed_attempt(
     begun: Begun, jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    until = [False]
+    leave = threading.Event()
 
     def sync(_run: Any, _params: Any) -> Ended:
-        wait_for(lambda: until[0], "the end")
+        leave.wait(5)
         return Ended({})
 
     jobs["sync"] = sync
@@ -94,7 +95,7 @@ def test_a_job_that_does_not_come_to_its_end_in_time_is_no_failed_attempt(
     # the process would end here, with the job still under way
     assert not worker.join(0.1)
     assert (journal(tmp_path)["attempt"], journal(tmp_path)["under_way"]) == (1, False)
-    until[0] = True
+    leave.set()
 
 
 @pytest.mark.parametrize("who", ["anna", SCHEDULE])
