@@ -180,7 +180,7 @@ class Service:
         # nothing ends a thread, and Python would wait for it
         looking = self.state.looking
         if not done:
-            log.warning("what is under way is handed back: it goes on when the service starts again")
+            log.warning("what is under way is handed back before its end")
         if looking:
             log.warning("a look that takes long is broken off: ask again when the service is back")
         if self._thread is None and (looking or not done):
