@@ -47,7 +47,7 @@ def test_the_worker_reads_what_came_in_a_rush_when_it_is_over(tmp_path: Path) ->
             return super().read(now)
 
     inbox = Watched(tmp_path, {"hubspot": HubSpotReceiver(["s"])})
-    worker = Worker(state, inbox, SimpleNamespace())  # type: ignore[arg-type]
+    worker = Worker(state, inbox, SimpleNamespace(given_up=None))  # type: ignore[arg-type]
     began = time.monotonic()
     worker.arrived(RUSH)
     worker.start()
@@ -71,7 +71,7 @@ def test_a_rush_wakes_a_worker_that_sleeps(tmp_path: Path) -> None:
             return super().read(now)
 
     inbox = Watched(tmp_path, {"hubspot": HubSpotReceiver(["s"])})
-    worker = Worker(state, inbox, SimpleNamespace())  # type: ignore[arg-type]
+    worker = Worker(state, inbox, SimpleNamespace(given_up=None))  # type: ignore[arg-type]
     worker.start()
     try:
         wait_for(lambda: bool(read), "the first look", 20)
