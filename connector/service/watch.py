@@ -95,7 +95,7 @@ class Watch:
         if isinstance(trouble, FixSetup):
             self._alerts.send("failed", "rescoring", [str(trouble)], trouble="rescoring")
 
-    def gave_up(self, hints: Sequence[Hint]) -> None:
+    def set_aside(self, hints: Sequence[Hint]) -> None:
         """These were set aside: nobody may overlook a person who asked to be forgotten."""
         people = {hint.object_id for hint in hints if hint.kind == "erased"}
         if people:

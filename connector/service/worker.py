@@ -377,7 +377,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - set aside after too many times, and the rest goes on
             log.error("%s in rescoring at %s", type(error).__name__, places(error))
             keys = [hint.key for hint in hints]
-            self._watch.gave_up(self._inbox.settle(hints, left=keys, reason=type(error).__name__))
+            self._watch.set_aside(self._inbox.settle(hints, left=keys, reason=type(error).__name__))
             if beside is not None:
                 beside.close()
             self._end_rescoring()
@@ -426,7 +426,7 @@ class Worker:
             left=[key for key in left if key not in kept],
             reason="another job was at it, or it was not found or taken",
         )
-        self._watch.gave_up(dead)
+        self._watch.set_aside(dead)
 
     def _poll_if_due(self, late: float = 0.0) -> bool:
         """Poll where that is due, or later than due by so many seconds: hints come first, but not for ever."""

@@ -43,6 +43,11 @@ def as_hint(change: Change, number: int) -> Hint:
     return Hint(WORDS[change.object], str(change.id), KINDS[change.kind], at, str(number), change.property, others)  # type: ignore[arg-type]
 
 
+def rows(run: Run, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """What a query on the run's mirror gives."""
+    return run.mirror.connection.execute(query, list(parameters)).fetchall()
+
+
 @dataclass
 class Portal:
     """The account, and a state folder that belongs to it."""

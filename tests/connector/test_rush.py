@@ -1,6 +1,8 @@
 """While more webhooks come in than can be taken and read at once, taking goes first, and reading has its turns."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,8 +39,10 @@ def test_a_rush_that_lasts_lets_reading_have_its_turn_now_and_then() -> None:
     assert all(later - earlier >= PATIENCE for earlier, later in pairwise(turns))
 
 
-def test_the_worker_reads_what_came_in_a_rush_when_it_is_over(tmp_path: Path) -> None:
-    state: Any = SimpleNamespace(folder=tmp_path, account=SimpleNamespace(platform="hubspot"))
+@contextmanager
+def reading(folder: Path) -> Iterator[tuple[Worker, list[float]]]:
+    """A worker that is not begun yet, and when it has read the inbox."""
+    state: Any = SimpleNamespace(folder=folder, account=SimpleNamespace(platform="hubspot"))
     read: list[float] = []
 
     class Watched(Inbox):
@@ -46,40 +50,31 @@ def test_the_worker_reads_what_came_in_a_rush_when_it_is_over(tmp_path: Path) ->
             read.append(time.monotonic())
             return super().read(now)
 
-    inbox = Watched(tmp_path, {"hubspot": HubSpotReceiver(["s"])})
+    inbox = Watched(folder, {"hubspot": HubSpotReceiver(["s"])})
     worker = Worker(state, inbox, SimpleNamespace(given_up=None))  # type: ignore[arg-type]
-    began = time.monotonic()
-    worker.arrived(RUSH)
-    worker.start()
     try:
-        wait_for(lambda: bool(read), "the inbox to be read", 20)
-        assert read[0] - began >= 0.9, "it was read in the middle of the rush"
+        yield worker, read
     finally:
         worker.stop()
         assert worker.join(20)
         inbox.close()
 
 
+def test_the_worker_reads_what_came_in_a_rush_when_it_is_over(tmp_path: Path) -> None:
+    with reading(tmp_path) as (worker, read):
+        began = time.monotonic()
+        worker.arrived(RUSH)
+        worker.start()
+        wait_for(lambda: bool(read), "the inbox to be read", 20)
+        assert read[0] - began >= 0.9, "it was read in the middle of the rush"
+
+
 def test_a_rush_wakes_a_worker_that_sleeps(tmp_path: Path) -> None:
     """It comes in one commit, and nothing after it."""
-    state: Any = SimpleNamespace(folder=tmp_path, account=SimpleNamespace(platform="hubspot"))
-    read: list[float] = []
-
-    class Watched(Inbox):
-        def read(self, now: float | None = None) -> int:
-            read.append(time.monotonic())
-            return super().read(now)
-
-    inbox = Watched(tmp_path, {"hubspot": HubSpotReceiver(["s"])})
-    worker = Worker(state, inbox, SimpleNamespace(given_up=None))  # type: ignore[arg-type]
-    worker.start()
-    try:
+    with reading(tmp_path) as (worker, read):
+        worker.start()
         wait_for(lambda: bool(read), "the first look", 20)
         time.sleep(0.2)
         read.clear()
         worker.arrived(RUSH)
         wait_for(lambda: bool(read), "the inbox to be read", 2 * PATIENCE)
-    finally:
-        worker.stop()
-        assert worker.join(20)
-        inbox.close()

@@ -202,7 +202,7 @@ def test_an_erasure_that_comes_during_a_poll_is_done_when_the_poll_has_ended(
     assert counted(tmp_path)["totals"]["handled"] == 1
 
 
-def test_what_is_given_up_is_told(
+def test_what_is_set_aside_is_told(
     begun: Callable[[], tuple[Worker, Watched]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connector.inbox.work.FIRST_WAIT", 0.01)
@@ -210,5 +210,5 @@ def test_what_is_given_up_is_told(
     monkeypatch.setattr(module.Rescoring, "hints", untaken)
     worker, watched = begun()
     deliver(worker, tmp_path, "8", kind="contact.privacyDeletion")
-    wait_for(lambda: ("gave up", "8") in watched.told, "the last try", 20)
+    wait_for(lambda: ("set aside", "8") in watched.told, "the last try", 20)
     assert counted(tmp_path)["dead"] == 1

@@ -40,8 +40,8 @@ class Watched:
     def rescored(self, hints: Sequence[Hint], result: Any) -> None:
         self.told.append(("rescored", sorted(hint.object_id for hint in hints)))
 
-    def gave_up(self, hints: Sequence[Hint]) -> None:
-        self.told += [("gave up", hint.object_id) for hint in hints]
+    def set_aside(self, hints: Sequence[Hint]) -> None:
+        self.told += [("set aside", hint.object_id) for hint in hints]
 
     def ails(self, trouble: Exception) -> None:
         self.told.append(("ails", type(trouble).__name__))
